@@ -1,0 +1,1605 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ktask.c - spread long kernel jobs over idle CPUs
+ */
+
+#define pr_fmt(fmt) "ktask: " fmt
+
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/cpumask.h>
+#include <linux/debugfs.h>
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/ktask.h>
+#include <linux/moduleparam.h>
+#include <linux/nodemask.h>
+#include <linux/overflow.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/deadline.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/prio.h>
+#include <linux/sched/rt.h>
+#include <linux/sched/stat.h>
+#include <linux/sched/task.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/timer.h>
+#include <linux/topology.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/sched/types.h>
+#include <kunit/visibility.h>
+
+#include "ktask_internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/ktask.h>
+
+/**
+ * DOC: Theory of operation
+ *
+ * The caller describes its job as a task: one or more parts, each a range on a
+ * NUMA node, and a function that does a chunk of a range.  The engine queues
+ * helpers, work items of an unbound workqueue whose workers run at the lowest
+ * nice level, and the caller starts to take chunks off the parts at once.  A
+ * helper that gets to run joins the task and takes chunks too.  When no chunk
+ * is left the caller detaches the helpers that have not joined yet, waits for
+ * those that have, and returns.  It never waits for a helper that has not
+ * joined, so it needs no worker and no free CPU to make progress.
+ *
+ * Helpers start only for idle CPUs, and leave at the end of their chunk when
+ * their CPU is wanted by others or when they exceed the limits.  Threads that
+ * get to the end of a chunk look for idle CPUs again, so concurrency follows
+ * the load both ways.
+ *
+ * While the caller waits, it lends its priority to one helper at a time: that
+ * helper may sit at the lowest priority on a CPU that got busy meanwhile.
+ *
+ * Nothing is allocated and no sleeping lock is taken.  A task lives on the
+ * caller's stack, helpers' work items come from a pool that is set up at boot.
+ */
+
+/*
+ * Names: kt is a task, kn a part of it on a NUMA node, kc the client's ctl,
+ * kh a thread that works on the task (the caller's own, or that of a helper's
+ * work item) and kw a helper's work item.
+ *
+ * Locking.  Fields below are marked with a letter:
+ *
+ * L: ktask_lock.  Taken with bottom halves off, for ktask_timer.  Nests inside
+ *    nothing of ktask, and outside the workqueue's pool locks.
+ * N: ktask_node.kn_lock.  Written under it; a read without it is a guess, for
+ *    choosing a part, and is repeated under the lock.
+ * C: set up before the first helper is queued, constant then.
+ * T: only by the thread itself while it works on the task; by the caller after
+ *    the thread left, which ktask_lock orders.
+ * A: atomic, or a lone flag whose accesses are marked.
+ */
+
+/* The first chunks take 1/4 of a thread's share, as with padata before. */
+#define KTASK_CHUNKS_PER_THREAD		4
+
+/*
+ * Threads of a task after boot.  Memory bandwidth of a node ends scaling at 8
+ * to 16 threads on the machines that were measured for earlier attempts.
+ */
+#define KTASK_MAX_THREADS		16
+
+/* Leave one CPU in five to others, so that a task is never all they see. */
+#define KTASK_CPU_PERCENT		80
+
+/*
+ * Work items per two possible CPUs.  A task before user space wants one for
+ * each CPU; detached items whose workers have not run yet, and migration, want
+ * some besides.
+ */
+#define KTASK_WORKS_PER_2_CPUS		3
+
+/* How often a task looks for idle CPUs: a helper takes some 50 us to start. */
+#define KTASK_LOOK_INTERVAL		DIV_ROUND_UP(HZ, 100)
+
+/* Take an unstarted item back long before WQ_WATCHDOG's default of 30 s. */
+#define KTASK_QUEUE_TIMEOUT		(2 * HZ)
+
+/* What a deadline caller lends: SCHED_FIFO at sched_set_fifo()'s level. */
+#define KTASK_DEADLINE_RT_PRIO		(MAX_RT_PRIO / 2)
+
+/**
+ * struct ktask_thread - a thread that works on a task
+ * @kh_list: in ktask_free, ktask_queued, &ktask_task.kt_joined or
+ *	     &ktask_node.kn_failed (L)
+ * @kh_task: the task, NULL when there is none (L)
+ * @kh_node: the part that it takes chunks of (T)
+ * @kh_start: start of its chunk (T)
+ * @kh_end: end of its chunk (T)
+ * @kh_offset: units of the part before its chunk (T)
+ * @kh_chunks: number of chunks that it finished (T)
+ * @kh_failed: its chunk failed, and is the range given here (T)
+ */
+struct ktask_thread {
+	struct list_head	kh_list;
+	struct ktask_task	*kh_task;
+	struct ktask_node	*kh_node;
+	void			*kh_start;
+	void			*kh_end;
+	size_t			kh_offset;
+	unsigned int		kh_chunks;
+	bool			kh_failed;
+};
+
+/*
+ * enum ktask_state - what becomes of a work item
+ *
+ * FREE     to QUEUED   ktask_get_work(), the only way out of the pool
+ * QUEUED   to JOINED   its worker, by ktask_helper_join()
+ * QUEUED   to FREE     ktask_detach() cancelled the work
+ * QUEUED   to DETACHED ktask_detach() could not, a worker is on its way
+ * DETACHED to FREE     its worker, which touches nothing else
+ * JOINED   to LEFT     its worker, by ktask_helper_leave()
+ * LEFT     to FREE     its worker, or for a failed chunk the caller after undo
+ */
+enum ktask_state {
+	KTASK_WORK_FREE,
+	KTASK_WORK_QUEUED,
+	KTASK_WORK_JOINED,
+	KTASK_WORK_LEFT,
+	KTASK_WORK_DETACHED,
+};
+
+/**
+ * struct ktask_work - a helper's work item
+ * @kw_work: initialised once at boot
+ * @kw_thread: the helper as a thread of its task
+ * @kw_helper: the worker, valid while JOINED (L)
+ * @kw_queued: low half of jiffies when it was queued (L)
+ * @kw_nid: the node that it was queued on and counts against (L)
+ * @kw_prio: the kernel priority that it runs at or was lent (L)
+ * @kw_state: see &enum ktask_state (L)
+ * @kw_leaving: the helper is about to leave, no boost may begin (L)
+ * @kw_unwanted: the helper has to leave for the load or a limit (T)
+ * @kw_boosting: the caller is lending its priority (A)
+ */
+struct ktask_work {
+	struct work_struct	kw_work;
+	struct ktask_thread	kw_thread;
+	struct task_struct	*kw_helper;
+	u32			kw_queued;
+	int			kw_nid;
+	short			kw_prio;
+	u8			kw_state;
+	bool			kw_leaving;
+	bool			kw_unwanted;
+	int			kw_boosting;
+};
+
+/**
+ * struct ktask_task - a task, on the stack of its caller
+ * @kt_ctl: what the client told (C)
+ * @kt_nodes: its parts (C)
+ * @kt_nr_nodes: number of parts (C)
+ * @kt_caller: the caller (C)
+ * @kt_map: lock class of the call site (C)
+ * @kt_step: minimum chunk (C)
+ * @kt_align: alignment of cuts (C)
+ * @kt_max_helpers: most helpers at a time (C)
+ * @kt_self: the caller as a thread of the task (T)
+ * @kt_error: first error in time (A)
+ * @kt_next_look: jiffies at which to look for idle CPUs again (A)
+ * @kt_nr_helpers: helpers QUEUED or JOINED (L)
+ * @kt_threads: threads that finished a chunk (L)
+ * @kt_finishing: no helper may be queued any more (L)
+ * @kt_waiting: the caller waits for helpers (L)
+ * @kt_joined: threads of JOINED work items (L)
+ * @kt_waiters: in ktask_waiters while kt_waiting (L)
+ */
+struct ktask_task {
+	struct ktask_ctl	*kt_ctl;
+	struct ktask_node	*kt_nodes;
+	size_t			kt_nr_nodes;
+	struct task_struct	*kt_caller;
+	struct lockdep_map	*kt_map;
+	size_t			kt_step;
+	size_t			kt_align;
+	unsigned int		kt_max_helpers;
+	struct ktask_thread	kt_self;
+	int			kt_error;
+	unsigned long		kt_next_look;
+	unsigned int		kt_nr_helpers;
+	unsigned int		kt_threads;
+	bool			kt_finishing;
+	bool			kt_waiting;
+	struct list_head	kt_joined;
+	struct list_head	kt_waiters;
+};
+
+/**
+ * struct ktask_nid - what the limits need to know of a NUMA node
+ * @cpus: number of online CPUs (L)
+ * @limit: most helpers after boot (L, read without it as a guess)
+ * @near: the nearest node with an online CPU (L, likewise)
+ * @helpers: helpers QUEUED or JOINED (L, likewise)
+ * @queued: those of them QUEUED (L, likewise)
+ */
+struct ktask_nid {
+	int			cpus;
+	int			limit;
+	int			near;
+	int			helpers;
+	int			queued;
+};
+
+static DEFINE_SPINLOCK(ktask_lock);
+static LIST_HEAD(ktask_free);		/* L: FREE, oldest first */
+static LIST_HEAD(ktask_queued);		/* L: QUEUED, oldest first */
+static LIST_HEAD(ktask_waiters);	/* L: tasks whose caller waits */
+static struct ktask_nid *ktask_nids;	/* by node id */
+static int ktask_nr_helpers;		/* L: QUEUED or JOINED, in the system */
+static int ktask_limit;			/* L: most of them after boot */
+static struct workqueue_struct *ktask_wq __ro_after_init;
+static int ktask_nr_works __ro_after_init;
+static atomic_long_t ktask_stats[NR_KTASK_STATS];
+
+/* Parameters; a reader takes what it finds. */
+static bool ktask_enabled = true;
+static unsigned int ktask_max_threads = KTASK_MAX_THREADS;
+static bool ktask_max_threads_set;
+static unsigned int ktask_cpu_percent = KTASK_CPU_PERCENT;
+
+#if IS_ENABLED(CONFIG_KTASK_KUNIT_TEST)
+struct ktask_test_hooks ktask_test_hooks = { .early = -1 };
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_hooks);
+#define ktask_test_hook(hook)	READ_ONCE(ktask_test_hooks.hook)
+#else
+static const struct ktask_test_hooks ktask_no_hooks = { .early = -1 };
+#define ktask_test_hook(hook)	(ktask_no_hooks.hook)
+#endif
+
+static void ktask_stat_add(enum ktask_stat stat, long nr)
+{
+	atomic_long_add(nr, &ktask_stats[stat]);
+}
+
+static void ktask_stat_max(enum ktask_stat stat, long nr)
+{
+	long old = atomic_long_read(&ktask_stats[stat]);
+
+	while (nr > old &&
+	       !atomic_long_try_cmpxchg(&ktask_stats[stat], &old, nr))
+		;
+}
+
+/* ---- Partitioning: pure arithmetic -------------------------------------- */
+
+/**
+ * ktask_step() - the minimum chunk that keeps to an alignment
+ * @min_chunk_size: the client's minimum, in units
+ * @align: the client's alignment, in units
+ *
+ * Return: @min_chunk_size rounded up to a multiple of @align, in units; the
+ * largest such multiple where that would overflow.
+ */
+VISIBLE_IF_KUNIT size_t ktask_step(size_t min_chunk_size, size_t align)
+{
+	size_t rest;
+
+	min_chunk_size = max_t(size_t, min_chunk_size, 1);
+	align = max_t(size_t, align, 1);
+	rest = min_chunk_size % align;
+	if (!rest)
+		return min_chunk_size;
+	min_chunk_size -= rest;
+	if (check_add_overflow(min_chunk_size, align, &align))
+		return min_chunk_size;
+	return align;
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_step);
+
+/**
+ * ktask_chunk_size() - size of the next chunk
+ * @origin: where the chunk starts, in units from where alignment counts
+ * @remaining: units left in the part, at least 1
+ * @step: minimum chunk, a multiple of @align
+ * @align: alignment of cuts
+ * @threads: threads that share the part, at least 1
+ *
+ * Guided self-scheduling (Polychronopoulos and Kuck, 1987): a chunk is a
+ * fraction of what is left, so chunks shrink towards the minimum and threads
+ * end at about the same time.
+ *
+ * Return: Number of units, 1 to @remaining.
+ */
+VISIBLE_IF_KUNIT size_t ktask_chunk_size(size_t origin, size_t remaining,
+					 size_t step, size_t align,
+					 unsigned int threads)
+{
+	size_t size = remaining / threads / KTASK_CHUNKS_PER_THREAD;
+
+	size = max(size - size % step, step);
+	if (align > 1)
+		size -= origin % align;
+	return min(size, remaining);
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_chunk_size);
+
+/**
+ * ktask_nr_threads() - number of threads that a task can use
+ * @nodes: its parts
+ * @nr_nodes: number of parts
+ * @step: minimum chunk
+ * @max_threads: upper limit
+ *
+ * Return: One for each minimum chunk and at least one for each part that is not
+ * empty, up to @max_threads; 0 when there is nothing to do.
+ */
+VISIBLE_IF_KUNIT unsigned int ktask_nr_threads(const struct ktask_node *nodes,
+					       size_t nr_nodes, size_t step,
+					       unsigned int max_threads)
+{
+	const struct ktask_node *kn;
+	unsigned int threads = 0;
+	size_t chunks;
+
+	for (kn = nodes; kn < nodes + nr_nodes; kn++) {
+		if (!kn->kn_task_size)
+			continue;
+		chunks = max_t(size_t, kn->kn_task_size / step, 1);
+		if (chunks >= max_threads - threads)
+			return max_threads;
+		threads += chunks;
+	}
+	return threads;
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_nr_threads);
+
+/* ---- Limits ------------------------------------------------------------- */
+
+/* Is the system still booting, so that its CPUs are for the taking? */
+static bool ktask_early(void)
+{
+	int early = ktask_test_hook(early);
+
+	return early >= 0 ? early : system_state < SYSTEM_RUNNING;
+}
+
+static int ktask_percent_of(int cpus)
+{
+	return ktask_enabled ? cpus * ktask_cpu_percent / 100 : 0;
+}
+
+static int ktask_nearest(int nid)
+{
+	int best = NUMA_NO_NODE;
+	int i;
+
+	for (i = 0; i < nr_node_ids; i++) {
+		if (!ktask_nids[i].cpus)
+			continue;
+		if (best == NUMA_NO_NODE ||
+		    node_distance(nid, i) < node_distance(nid, best))
+			best = i;
+	}
+	return best;
+}
+
+/* The online CPUs of node @nid, without @leaving. */
+static int ktask_count_cpus(int nid, int leaving)
+{
+	int cpus = 0;
+	int cpu;
+
+	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask)
+		cpus += cpu != leaving;
+	return cpus;
+}
+
+/* Count online CPUs, without @leaving (or -1), and set the limits by them. */
+static void ktask_set_limits_locked(int leaving)
+{
+	int nid, cpus, limit;
+	int online = 0;
+
+	lockdep_assert_held(&ktask_lock);
+	for (nid = 0; nid < nr_node_ids; nid++) {
+		cpus = ktask_count_cpus(nid, leaving);
+		limit = ktask_percent_of(cpus);
+		if (cpus && ktask_enabled && ktask_cpu_percent)
+			limit = max(limit, 1);
+		WRITE_ONCE(ktask_nids[nid].cpus, cpus);
+		WRITE_ONCE(ktask_nids[nid].limit, limit);
+		online += cpus;
+	}
+	for (nid = 0; nid < nr_node_ids; nid++)
+		WRITE_ONCE(ktask_nids[nid].near, ktask_nearest(nid));
+	WRITE_ONCE(ktask_limit, ktask_percent_of(online));
+}
+
+static void ktask_set_limits(int leaving)
+{
+	spin_lock_bh(&ktask_lock);
+	ktask_set_limits_locked(leaving);
+	spin_unlock_bh(&ktask_lock);
+	/*
+	 * ktask_take_chunk() looks at the limits and takes a chunk in one
+	 * section with preemption off: what comes after here sees the new ones.
+	 */
+	synchronize_rcu();
+}
+
+static int ktask_cpu_up(unsigned int cpu)
+{
+	ktask_set_limits(-1);
+	return 0;
+}
+
+static int ktask_cpu_down(unsigned int cpu)
+{
+	ktask_set_limits(cpu);
+	return 0;
+}
+
+/* The most helpers at a time on node @nid, or in the system. */
+static int ktask_helper_limit(int nid)
+{
+	if (ktask_early() && READ_ONCE(ktask_enabled))
+		return nid == NUMA_NO_NODE ? INT_MAX :
+					     READ_ONCE(ktask_nids[nid].cpus);
+	return nid == NUMA_NO_NODE ? READ_ONCE(ktask_limit) :
+				     READ_ONCE(ktask_nids[nid].limit);
+}
+
+/*
+ * May there be @more helpers on node @nid than there are, and @more_in_all in
+ * the system?
+ */
+static bool ktask_within_limits(int nid, int more, int more_in_all)
+{
+	return READ_ONCE(ktask_nr_helpers) + more_in_all <=
+			ktask_helper_limit(NUMA_NO_NODE) &&
+	       READ_ONCE(ktask_nids[nid].helpers) + more <=
+			ktask_helper_limit(nid);
+}
+
+/*
+ * Has node @nid an idle CPU for one more helper, besides those that queued
+ * helpers will take?
+ */
+static bool ktask_node_idle(int nid)
+{
+	int queued = READ_ONCE(ktask_nids[nid].queued);
+	int cpu;
+
+	if (ktask_early() || ktask_test_hook(ignore_load))
+		return true;
+	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask) {
+		if (idle_cpu(cpu) && queued-- <= 0)
+			return true;
+	}
+	return false;
+}
+
+/* Do other tasks want the CPU that a helper runs on? */
+static bool ktask_cpu_wanted(void)
+{
+	return !single_task_running() && !ktask_early() &&
+	       !ktask_test_hook(ignore_load);
+}
+
+static bool ktask_has_room(int nid, int more_in_all)
+{
+	return ktask_within_limits(nid, 1, more_in_all) && ktask_node_idle(nid);
+}
+
+/*
+ * The node on whose CPUs one more helper for a part of node @nid can run, or
+ * NUMA_NO_NODE if there is none now.  @more_in_all is 0 for a helper that takes
+ * the place of another one.
+ */
+static int ktask_place(int nid, int more_in_all)
+{
+	int near;
+
+	if (nid != NUMA_NO_NODE) {
+		near = READ_ONCE(ktask_nids[nid].near);
+		return ktask_has_room(near, more_in_all) ? near : NUMA_NO_NODE;
+	}
+	near = READ_ONCE(ktask_nids[numa_node_id()].near);
+	if (ktask_has_room(near, more_in_all))
+		return near;
+	for_each_online_node(nid) {
+		if (READ_ONCE(ktask_nids[nid].cpus) &&
+		    ktask_has_room(nid, more_in_all))
+			return nid;
+	}
+	return NUMA_NO_NODE;
+}
+
+/* ---- Work items --------------------------------------------------------- */
+
+static void ktask_put_work(struct ktask_work *kw)
+{
+	lockdep_assert_held(&ktask_lock);
+	kw->kw_state = KTASK_WORK_FREE;
+	list_add_tail(&kw->kw_thread.kh_list, &ktask_free);
+}
+
+/* A helper QUEUED or JOINED is one no more. */
+static void ktask_uncount(struct ktask_work *kw)
+{
+	struct ktask_thread *kh = &kw->kw_thread;
+	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
+
+	lockdep_assert_held(&ktask_lock);
+	if (kw->kw_state == KTASK_WORK_QUEUED)
+		WRITE_ONCE(kd->queued, kd->queued - 1);
+	WRITE_ONCE(kd->helpers, kd->helpers - 1);
+	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers - 1);
+	WRITE_ONCE(kh->kh_task->kt_nr_helpers, kh->kh_task->kt_nr_helpers - 1);
+	WRITE_ONCE(kh->kh_node->kn_threads, kh->kh_node->kn_threads - 1);
+	kh->kh_task = NULL;
+}
+
+/*
+ * Take an item back that no worker has joined with.  cancel_work() is called
+ * under ktask_lock so that nobody can have queued the item again in between.
+ */
+static void ktask_detach(struct ktask_work *kw)
+{
+	lockdep_assert_held(&ktask_lock);
+	list_del(&kw->kw_thread.kh_list);
+	ktask_uncount(kw);
+	kw->kw_state = KTASK_WORK_DETACHED;
+	if (cancel_work(&kw->kw_work)) {
+		ktask_put_work(kw);
+		ktask_stat_add(KTASK_STAT_HELPERS_CANCELLED, 1);
+	} else {
+		ktask_stat_add(KTASK_STAT_HELPERS_DETACHED, 1);
+	}
+}
+
+/*
+ * On a loaded machine the workers may not get to run for long; nobody shall
+ * see their items as a workqueue that is stuck.
+ */
+static void ktask_take_back(struct timer_list *timer)
+{
+	struct ktask_work *kw, *next;
+
+	spin_lock(&ktask_lock);
+	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
+		if ((u32)jiffies - kw->kw_queued < KTASK_QUEUE_TIMEOUT)
+			break;
+		ktask_detach(kw);
+	}
+	if (!list_empty(&ktask_queued))
+		mod_timer(timer, jiffies + KTASK_QUEUE_TIMEOUT / 2);
+	spin_unlock(&ktask_lock);
+}
+
+static DEFINE_TIMER(ktask_timer, ktask_take_back);
+
+/*
+ * Make a free item a helper for part @kn that is to run on node @nid, where
+ * ktask_place() found room.
+ *
+ * Return: the item, to be queued once ktask_lock has been given up, or NULL.
+ */
+static struct ktask_work *ktask_get_work(struct ktask_task *kt,
+					 struct ktask_node *kn, int nid)
+{
+	struct ktask_nid *kd = &ktask_nids[nid];
+	struct ktask_work *kw;
+
+	lockdep_assert_held(&ktask_lock);
+	if (kt->kt_finishing || kt->kt_nr_helpers >= kt->kt_max_helpers ||
+	    !ktask_within_limits(nid, 1, 1))
+		return NULL;
+	kw = list_first_entry_or_null(&ktask_free, struct ktask_work,
+				      kw_thread.kh_list);
+	if (!kw)
+		return NULL;
+
+	kw->kw_state = KTASK_WORK_QUEUED;
+	kw->kw_nid = nid;
+	kw->kw_queued = jiffies;
+	kw->kw_leaving = false;
+	kw->kw_unwanted = false;
+	kw->kw_thread.kh_task = kt;
+	kw->kw_thread.kh_node = kn;
+	kw->kw_thread.kh_chunks = 0;
+	kw->kw_thread.kh_failed = false;
+	WRITE_ONCE(kd->queued, kd->queued + 1);
+	WRITE_ONCE(kd->helpers, kd->helpers + 1);
+	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers + 1);
+	WRITE_ONCE(kt->kt_nr_helpers, kt->kt_nr_helpers + 1);
+	WRITE_ONCE(kn->kn_threads, kn->kn_threads + 1);
+	list_move_tail(&kw->kw_thread.kh_list, &ktask_queued);
+	if (!timer_pending(&ktask_timer))
+		mod_timer(&ktask_timer, jiffies + KTASK_QUEUE_TIMEOUT);
+	return kw;
+}
+
+static void ktask_queue_work(struct ktask_work *kw, int nid)
+{
+	ktask_stat_add(KTASK_STAT_HELPERS_STARTED, 1);
+	queue_work_node(nid, ktask_wq, &kw->kw_work);
+}
+
+/*
+ * The part where one more thread helps most, and the node for it.  Dividing
+ * what is left by the threads there spreads helpers in proportion (the method
+ * of D'Hondt and Jefferson).
+ */
+static struct ktask_node *ktask_neediest(struct ktask_task *kt, int *nid)
+{
+	struct ktask_node *best = NULL;
+	struct ktask_node *kn;
+	size_t most = 0;
+	size_t need;
+	int place;
+
+	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
+		need = READ_ONCE(kn->kn_remaining) /
+		       (READ_ONCE(kn->kn_threads) + 1);
+		if (need <= most)
+			continue;
+		place = ktask_place(kn->kn_nid, 1);
+		if (place == NUMA_NO_NODE)
+			continue;
+		most = need;
+		best = kn;
+		*nid = place;
+	}
+	return best;
+}
+
+/* Queue helpers while there is work, a CPU and an item for them. */
+static void ktask_add_helpers(struct ktask_task *kt)
+{
+	struct ktask_node *kn;
+	struct ktask_work *kw;
+	int nid;
+
+	while (READ_ONCE(kt->kt_nr_helpers) < kt->kt_max_helpers) {
+		kn = ktask_neediest(kt, &nid);
+		if (!kn)
+			return;
+		spin_lock_bh(&ktask_lock);
+		kw = ktask_get_work(kt, kn, nid);
+		spin_unlock_bh(&ktask_lock);
+		if (!kw)
+			return;
+		ktask_queue_work(kw, nid);
+	}
+}
+
+/* At most once in a while, see whether CPUs have become idle. */
+static void ktask_look(struct ktask_task *kt)
+{
+	if (time_before(jiffies, READ_ONCE(kt->kt_next_look)))
+		return;
+	WRITE_ONCE(kt->kt_next_look, jiffies + KTASK_LOOK_INTERVAL);
+	ktask_add_helpers(kt);
+}
+
+/* ---- Priority ----------------------------------------------------------- */
+
+/* The kernel priority that @caller lends, lower is better. */
+static int ktask_lent_prio(struct task_struct *caller)
+{
+	/* Somebody may change the policy meanwhile: the next look sees it. */
+	unsigned int policy = data_race(caller->policy);
+
+	if (policy == SCHED_DEADLINE)
+		return MAX_RT_PRIO - 1 - KTASK_DEADLINE_RT_PRIO;
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		return MAX_RT_PRIO - 1 - data_race(caller->rt_priority);
+	return data_race(caller->static_prio);
+}
+
+static void ktask_lend_prio(struct task_struct *helper, int prio)
+{
+	struct sched_param param = {
+		.sched_priority = MAX_RT_PRIO - 1 - prio,
+	};
+	int policy = SCHED_FIFO;
+
+	if (prio >= MAX_RT_PRIO) {
+		set_user_nice(helper, PRIO_TO_NICE(prio));
+		return;
+	}
+	if (data_race(current->policy) == SCHED_RR)
+		policy = SCHED_RR;
+	WARN_ON_ONCE(sched_setscheduler_nocheck(helper, policy, &param));
+}
+
+/* A helper that itself waits in a nested task passes the boost on. */
+static void ktask_wake_nested(struct task_struct *helper)
+{
+	struct ktask_task *kt;
+
+	lockdep_assert_held(&ktask_lock);
+	list_for_each_entry(kt, &ktask_waiters, kt_waiters) {
+		if (kt->kt_caller == helper)
+			wake_up_process(helper);
+	}
+}
+
+/*
+ * Lend the caller's priority to the first helper that it waits for, if that has
+ * less.  Gives up ktask_lock meanwhile; kw_boosting keeps the helper in the
+ * task until it has been taken again.
+ *
+ * Return: whether ktask_lock was given up.
+ */
+static bool ktask_boost(struct ktask_task *kt)
+__must_hold(&ktask_lock)
+{
+	int prio = ktask_lent_prio(current);
+	struct task_struct *helper;
+	struct ktask_work *kw;
+
+	lockdep_assert_held(&ktask_lock);
+	kw = list_first_entry(&kt->kt_joined, struct ktask_work,
+			      kw_thread.kh_list);
+	if (kw->kw_leaving || kw->kw_prio <= prio)
+		return false;
+
+	kw->kw_prio = prio;
+	WRITE_ONCE(kw->kw_boosting, 1);
+	helper = get_task_struct(kw->kw_helper);
+	spin_unlock_bh(&ktask_lock);
+
+	ktask_lend_prio(helper, prio);
+	ktask_stat_add(KTASK_STAT_BOOSTS, 1);
+
+	spin_lock_bh(&ktask_lock);
+	ktask_wake_nested(helper);
+	/* Pairs with the acquire in ktask_helper_leave(). */
+	smp_store_release(&kw->kw_boosting, 0);
+	/* Under the lock the helper has not left, so the address is good. */
+	wake_up_var(&kw->kw_boosting);
+	put_task_struct(helper);
+	return true;
+}
+
+/*
+ * Note what the worker has as its own, and run at the lowest nice level.  The
+ * workers are at that level already unless somebody meddled with them; one that
+ * was made a realtime thread is left alone.
+ */
+static void ktask_save_prio(struct sched_attr *own)
+{
+	own->sched_policy = current->policy;
+	own->sched_nice = task_nice(current);
+	own->sched_priority = current->rt_priority;
+	if (own->sched_nice != MAX_NICE)
+		set_user_nice(current, MAX_NICE);
+}
+
+/* After leaving its task, when nobody lends the helper anything any more. */
+static void ktask_restore_prio(const struct sched_attr *own)
+{
+	if (current->policy == own->sched_policy &&
+	    current->rt_priority == own->sched_priority &&
+	    task_nice(current) == own->sched_nice)
+		return;
+	WARN_ON_ONCE(sched_setattr_nocheck(current, own));
+}
+
+/* ---- Chunks ------------------------------------------------------------- */
+
+static void ktask_stop(struct ktask_task *kt, int error)
+{
+	cmpxchg(&kt->kt_error, 0, error);
+}
+
+/* Must the task not hand out chunks any more? */
+static bool ktask_stopped(struct ktask_task *kt)
+{
+	if (READ_ONCE(kt->kt_error))
+		return true;
+	if (!ktask_signal_pending(kt->kt_ctl, kt->kt_caller))
+		return false;
+	ktask_stop(kt, -EINTR);
+	return true;
+}
+
+/* Must helper @kw give way before it takes another chunk? */
+static bool ktask_helper_unwanted(struct ktask_work *kw)
+{
+	if (!ktask_within_limits(kw->kw_nid, 0, 0))
+		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_LIMIT, 1);
+	else if (ktask_cpu_wanted())
+		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_BUSY, 1);
+	else
+		return false;
+	kw->kw_unwanted = true;
+	return true;
+}
+
+/*
+ * Take the next chunk of the thread's part.  @kw is NULL for the caller, who
+ * never gives way.
+ */
+static bool ktask_take_chunk(struct ktask_thread *kh, struct ktask_work *kw)
+{
+	struct ktask_task *kt = kh->kh_task;
+	struct ktask_node *kn = kh->kh_node;
+	struct ktask_ctl *kc = kt->kt_ctl;
+	bool taken = false;
+	size_t origin;
+	size_t size;
+
+	spin_lock(&kn->kn_lock);
+	if (!kn->kn_remaining || ktask_stopped(kt) ||
+	    (kw && ktask_helper_unwanted(kw)))
+		goto out;
+	origin = kh->kh_offset = kn->kn_task_size - kn->kn_remaining;
+	if (kc->kc_iter_func == ktask_iter_range)
+		origin = (size_t)kn->kn_position;
+	size = ktask_chunk_size(origin, kn->kn_remaining, kt->kt_step,
+				kt->kt_align, kn->kn_share);
+	kh->kh_start = kn->kn_position;
+	kh->kh_end = kc->kc_iter_func(kn->kn_position, size);
+	kn->kn_position = kh->kh_end;
+	WRITE_ONCE(kn->kn_remaining, kn->kn_remaining - size);
+	taken = true;
+out:
+	spin_unlock(&kn->kn_lock);
+	return taken;
+}
+
+static int ktask_do_chunk(struct ktask_thread *kh, bool helper)
+{
+	struct ktask_task *kt = kh->kh_task;
+	struct ktask_ctl *kc = kt->kt_ctl;
+	int ret;
+
+	trace_ktask_chunk_begin(kt, kh->kh_node->kn_nid, kh->kh_start,
+				kh->kh_end, helper);
+	lock_map_acquire_read(kt->kt_map);
+	ret = kc->kc_thread_func(kh->kh_start, kh->kh_end, kc->kc_func_arg);
+	lock_map_release(kt->kt_map);
+	trace_ktask_chunk_end(kt, kh->kh_node->kn_nid, kh->kh_start,
+			      kh->kh_end, helper, ret);
+	return ret;
+}
+
+/* Work through the thread's part until there is nothing left to take. */
+static void ktask_do_chunks(struct ktask_thread *kh, struct ktask_work *kw)
+{
+	int ret;
+
+	while (ktask_take_chunk(kh, kw)) {
+		ret = ktask_do_chunk(kh, kw);
+		if (ret) {
+			kh->kh_failed = true;
+			ktask_stop(kh->kh_task, ret);
+			return;
+		}
+		kh->kh_chunks++;
+		ktask_look(kh->kh_task);
+		cond_resched();
+	}
+}
+
+/* The part with most left, one of node @nid before others; NULL at the end. */
+static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
+{
+	struct ktask_node *best = NULL;
+	struct ktask_node *kn;
+	size_t most = 0;
+	size_t left;
+
+	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
+		left = READ_ONCE(kn->kn_remaining);
+		if (left && kn->kn_nid == nid)
+			return kn;
+		if (left <= most)
+			continue;
+		most = left;
+		best = kn;
+	}
+	return best;
+}
+
+/* ---- Helpers ------------------------------------------------------------ */
+
+/*
+ * A helper's first act.  Unless it succeeds nothing of the task may be touched,
+ * which may be gone, and the item is the worker's to free.
+ */
+static bool ktask_helper_join(struct ktask_work *kw)
+{
+	struct ktask_thread *kh = &kw->kw_thread;
+	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
+	bool joined = false;
+
+	spin_lock_bh(&ktask_lock);
+	if (kw->kw_state == KTASK_WORK_DETACHED)
+		goto out;
+	if (ktask_helper_unwanted(kw)) {
+		list_del(&kh->kh_list);
+		ktask_uncount(kw);
+	} else {
+		ktask_stat_add(KTASK_STAT_HELPERS_JOINED, 1);
+		kw->kw_state = KTASK_WORK_JOINED;
+		kw->kw_helper = current;
+		kw->kw_prio = ktask_lent_prio(current);
+		WRITE_ONCE(kd->queued, kd->queued - 1);
+		list_move_tail(&kh->kh_list, &kh->kh_task->kt_joined);
+		joined = true;
+	}
+out:
+	spin_unlock_bh(&ktask_lock);
+	return joined;
+}
+
+/* Keep failed chunks in order, for undo to step over. */
+static void ktask_keep_failed(struct ktask_thread *kh)
+{
+	struct list_head *failed = &kh->kh_node->kn_failed;
+	struct ktask_thread *pos;
+
+	lockdep_assert_held(&ktask_lock);
+	list_for_each_entry(pos, failed, kh_list) {
+		if (pos->kh_offset > kh->kh_offset)
+			break;
+	}
+	list_add_tail(&kh->kh_list, &pos->kh_list);
+}
+
+/* Add up what a thread did for the task. */
+static void ktask_account(struct ktask_task *kt, struct ktask_thread *kh)
+{
+	lockdep_assert_held(&ktask_lock);
+	ktask_stat_add(KTASK_STAT_CHUNKS, kh->kh_chunks);
+	if (kh->kh_chunks)
+		kt->kt_threads++;
+}
+
+/*
+ * Leave the task, and have another helper go on with part @kn on node @nid
+ * unless that is NUMA_NO_NODE.  After ktask_lock is given up the task may be
+ * gone.
+ *
+ * Return: whether the item is still the helper's to free.  It stays with the
+ * task if it tells undo of a failed chunk.
+ */
+static bool ktask_helper_leave(struct ktask_work *kw, struct ktask_node *kn,
+			       int nid)
+{
+	struct ktask_thread *kh = &kw->kw_thread;
+	struct ktask_task *kt = kh->kh_task;
+	struct ktask_work *next = NULL;
+	bool keep;
+
+	spin_lock_bh(&ktask_lock);
+	kw->kw_leaving = true;
+	while (READ_ONCE(kw->kw_boosting)) {
+		spin_unlock_bh(&ktask_lock);
+		/* Pairs with the release in ktask_boost(). */
+		wait_var_event(&kw->kw_boosting,
+			       !smp_load_acquire(&kw->kw_boosting));
+		spin_lock_bh(&ktask_lock);
+	}
+	ktask_account(kt, kh);
+	ktask_stat_add(KTASK_STAT_HELPER_CHUNKS, kh->kh_chunks);
+	ktask_stat_add(KTASK_STAT_HELPERS_WORKED, !!kh->kh_chunks);
+	list_del(&kh->kh_list);
+	ktask_uncount(kw);
+	kw->kw_state = KTASK_WORK_LEFT;
+	if (nid != NUMA_NO_NODE)
+		next = ktask_get_work(kt, kn, nid);
+	keep = kh->kh_failed && kt->kt_ctl->kc_undo_func;
+	if (keep)
+		ktask_keep_failed(kh);
+	if (kt->kt_waiting)
+		wake_up_process(kt->kt_caller);
+	spin_unlock_bh(&ktask_lock);
+
+	if (next) {
+		ktask_stat_add(KTASK_STAT_HELPERS_MIGRATED, 1);
+		ktask_queue_work(next, nid);
+	}
+	return !keep;
+}
+
+/* Let a thread go on with part @kn. */
+static void ktask_move(struct ktask_thread *kh, struct ktask_node *kn)
+{
+	struct ktask_node *old = kh->kh_node;
+
+	spin_lock_bh(&ktask_lock);
+	if (old)
+		WRITE_ONCE(old->kn_threads, old->kn_threads - 1);
+	WRITE_ONCE(kn->kn_threads, kn->kn_threads + 1);
+	kh->kh_node = kn;
+	spin_unlock_bh(&ktask_lock);
+}
+
+/* Can a helper on node @nid do part @kn there? */
+static bool ktask_near(struct ktask_node *kn, int nid)
+{
+	return kn->kn_nid == NUMA_NO_NODE ||
+	       READ_ONCE(ktask_nids[kn->kn_nid].near) == nid;
+}
+
+/*
+ * Do chunks of one part after the other.  Where the next part belongs on other
+ * CPUs it takes another item to go on there, since a running one goes back to
+ * the pool that it runs in.
+ *
+ * Return: that part, with the node of the other item in @nid.
+ */
+static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
+{
+	struct ktask_thread *kh = &kw->kw_thread;
+	struct ktask_task *kt = kh->kh_task;
+	struct ktask_node *kn;
+
+	for (;;) {
+		ktask_do_chunks(kh, kw);
+		if (READ_ONCE(kt->kt_error) || kw->kw_unwanted)
+			break;
+		kn = ktask_most_left(kt, kw->kw_nid);
+		if (!kn)
+			break;
+		if (!ktask_near(kn, kw->kw_nid)) {
+			*nid = ktask_place(kn->kn_nid, 0);
+			return kn;
+		}
+		ktask_move(kh, kn);
+	}
+	*nid = NUMA_NO_NODE;
+	return NULL;
+}
+
+static void ktask_helper(struct work_struct *work)
+{
+	struct ktask_work *kw = container_of(work, struct ktask_work, kw_work);
+	void (*before_join)(void) = ktask_test_hook(before_join);
+	struct sched_attr own = {};
+	struct ktask_node *kn;
+	bool mine;
+	int nid;
+
+	if (before_join)
+		before_join();
+	ktask_save_prio(&own);
+	if (ktask_helper_join(kw)) {
+		kn = ktask_helper_work(kw, &nid);
+		mine = ktask_helper_leave(kw, kn, nid);
+	} else {
+		mine = true;
+	}
+	ktask_restore_prio(&own);
+	if (!mine)
+		return;
+	spin_lock_bh(&ktask_lock);
+	ktask_put_work(kw);
+	spin_unlock_bh(&ktask_lock);
+}
+
+/* ---- The caller --------------------------------------------------------- */
+
+/* The caller's own thread helps wherever work is left. */
+static void ktask_caller_work(struct ktask_task *kt)
+{
+	struct ktask_thread *kh = &kt->kt_self;
+	struct ktask_node *kn;
+
+	while (!READ_ONCE(kt->kt_error)) {
+		kn = ktask_most_left(kt, numa_node_id());
+		if (!kn)
+			break;
+		ktask_move(kh, kn);
+		ktask_do_chunks(kh, NULL);
+	}
+}
+
+/*
+ * Detach the helpers that have not joined and wait for those that have.  The
+ * wait has a timeout because chunks may take longer than a task may hang, and
+ * to see a priority that was changed.
+ */
+static void ktask_caller_wait(struct ktask_task *kt)
+{
+	struct ktask_work *kw, *next;
+
+	spin_lock_bh(&ktask_lock);
+	kt->kt_finishing = true;
+	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
+		if (kw->kw_thread.kh_task == kt)
+			ktask_detach(kw);
+	}
+	kt->kt_waiting = true;
+	list_add(&kt->kt_waiters, &ktask_waiters);
+	while (!list_empty(&kt->kt_joined)) {
+		if (ktask_boost(kt))
+			continue;
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		spin_unlock_bh(&ktask_lock);
+		schedule_timeout(HZ);
+		spin_lock_bh(&ktask_lock);
+	}
+	list_del(&kt->kt_waiters);
+	ktask_account(kt, &kt->kt_self);
+	if (kt->kt_self.kh_failed)
+		ktask_keep_failed(&kt->kt_self);
+	spin_unlock_bh(&ktask_lock);
+}
+
+/* ---- Undo --------------------------------------------------------------- */
+
+static void ktask_undo_range(struct ktask_ctl *kc, void *start, void *end)
+{
+	if (start == end)
+		return;
+	ktask_stat_add(KTASK_STAT_UNDO_CALLS, 1);
+	kc->kc_undo_func(start, end, kc->kc_func_arg);
+}
+
+/* Undo what was taken of a part, except for the chunks that failed. */
+static void ktask_undo_part(struct ktask_task *kt, struct ktask_node *kn)
+{
+	struct ktask_thread *kh, *next;
+	void *start = kn->kn_start;
+
+	list_for_each_entry_safe(kh, next, &kn->kn_failed, kh_list) {
+		ktask_undo_range(kt->kt_ctl, start, kh->kh_start);
+		start = kh->kh_end;
+		if (kh == &kt->kt_self)
+			continue;
+		spin_lock_bh(&ktask_lock);
+		ktask_put_work(container_of(kh, struct ktask_work, kw_thread));
+		spin_unlock_bh(&ktask_lock);
+	}
+	ktask_undo_range(kt->kt_ctl, start, kn->kn_position);
+}
+
+static void ktask_undo(struct ktask_task *kt)
+{
+	struct ktask_node *kn;
+
+	if (!kt->kt_ctl->kc_undo_func)
+		return;
+	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++)
+		ktask_undo_part(kt, kn);
+}
+
+/* ---- Public interface --------------------------------------------------- */
+
+/**
+ * ktask_iter_range() - the iterator for positions that are numbers
+ * @position: a position
+ * @size: number of units
+ *
+ * Context: Any.
+ * Return: @position + @size.
+ */
+void *ktask_iter_range(void *position, size_t size)
+{
+	return position + size;
+}
+EXPORT_SYMBOL_GPL(ktask_iter_range);
+
+/**
+ * ktask_should_stop() - should a thread function give up its chunk?
+ * @ctl: the ctl that the task was started with
+ *
+ * For thread functions whose chunks take long.  One that is told to stop should
+ * clean up and return -EINTR; where all it can do is to go on, it may.
+ *
+ * Context: From the thread function.
+ * Return: True if another chunk failed, or if a signal that the task's flags
+ * name is pending for the caller.
+ */
+bool ktask_should_stop(const struct ktask_ctl *ctl)
+{
+	struct ktask_task *kt = ctl->kc_task;
+
+	if (!kt)
+		return ktask_signal_pending(ctl, current);
+	return READ_ONCE(kt->kt_error) ||
+	       ktask_signal_pending(ctl, kt->kt_caller);
+}
+EXPORT_SYMBOL_GPL(ktask_should_stop);
+
+/* Tell lockdep that chunks run under the locks that are held here. */
+static void ktask_lockdep_caller(struct lockdep_map *map)
+{
+#ifdef CONFIG_LOCKDEP
+	/* A call nested in a chunk of the same call site is no deadlock. */
+	if (lock_is_held(map))
+		return;
+#endif
+	lock_map_acquire(map);
+	lock_map_release(map);
+}
+
+/* Most threads, the caller among them, that client and administrator allow. */
+static unsigned int ktask_threads_allowed(const struct ktask_ctl *kc)
+{
+	unsigned int allowed = READ_ONCE(ktask_max_threads);
+
+	if (ktask_early() && !READ_ONCE(ktask_max_threads_set))
+		allowed = num_online_cpus();
+	return min_not_zero(kc->kc_max_threads, allowed);
+}
+
+static void ktask_init_parts(struct ktask_task *kt, unsigned int threads)
+{
+	struct ktask_node *kn;
+	size_t total = 0;
+	size_t share;
+
+	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++)
+		total = size_add(total, kn->kn_task_size);
+	share = max_t(size_t, total / threads, 1);
+
+	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
+		if (WARN_ON_ONCE(kn->kn_nid != NUMA_NO_NODE &&
+				 (unsigned int)kn->kn_nid >= nr_node_ids))
+			kn->kn_nid = NUMA_NO_NODE;
+		spin_lock_init(&kn->kn_lock);
+		kn->kn_position = kn->kn_start;
+		kn->kn_remaining = kn->kn_task_size;
+		kn->kn_share = clamp_t(size_t, kn->kn_task_size / share, 1,
+				       threads);
+		kn->kn_threads = 0;
+		INIT_LIST_HEAD(&kn->kn_failed);
+	}
+}
+
+/* Cut the task into chunks for @threads threads, or more as CPUs come. */
+static noinline int ktask_run_chunks(struct ktask_task *kt,
+				     unsigned int threads)
+{
+	u64 start = local_clock();
+
+	ktask_init_parts(kt, threads);
+	INIT_LIST_HEAD(&kt->kt_joined);
+	kt->kt_self.kh_task = kt;
+	kt->kt_next_look = jiffies + KTASK_LOOK_INTERVAL;
+	kt->kt_ctl->kc_task = kt;
+	trace_ktask_start(kt, kt->kt_nr_nodes, kt->kt_step, threads);
+
+	ktask_add_helpers(kt);
+	ktask_caller_work(kt);
+	ktask_caller_wait(kt);
+	if (kt->kt_error) {
+		ktask_undo(kt);
+		ktask_stat_add(KTASK_STAT_ERRORS, 1);
+	}
+
+	kt->kt_ctl->kc_task = NULL;
+	ktask_stat_add(KTASK_STAT_TASKS, 1);
+	ktask_stat_max(KTASK_STAT_MAX_THREADS, kt->kt_threads);
+	trace_ktask_finish(kt, kt->kt_threads, local_clock() - start,
+			   kt->kt_error);
+	return kt->kt_error;
+}
+
+static noinline int ktask_run_parallel(struct ktask_node *nodes,
+				       size_t nr_nodes, struct ktask_ctl *ctl,
+				       struct lockdep_map *map, size_t step,
+				       unsigned int threads)
+{
+	struct ktask_task kt = {
+		.kt_ctl		= ctl,
+		.kt_nodes	= nodes,
+		.kt_nr_nodes	= nr_nodes,
+		.kt_caller	= current,
+		.kt_map		= map,
+		.kt_step	= step,
+		.kt_align	= max_t(size_t, ctl->kc_align, 1),
+		.kt_max_helpers	= threads - 1,
+	};
+	unsigned int limit = ktask_helper_limit(NUMA_NO_NODE);
+
+	if (!ktask_test_hook(force_cut))
+		threads = min(threads, limit + 1);
+	return ktask_run_chunks(&kt, threads);
+}
+
+/**
+ * __ktask_run_numa() - ktask_run_numa() with the lock class of its call site
+ * @nodes: the parts
+ * @nr_nodes: number of parts
+ * @ctl: what to do with them
+ * @map: lockdep's map of the call site, NULL without lockdep
+ *
+ * Context: As for ktask_run().
+ * Return: As for ktask_run().
+ */
+int __ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes,
+		     struct ktask_ctl *ctl, struct lockdep_map *map)
+{
+	size_t step = ktask_step(ctl->kc_min_chunk_size, ctl->kc_align);
+	unsigned int allowed = ktask_threads_allowed(ctl);
+	unsigned int threads;
+	enum ktask_stat why;
+	int ret;
+
+	might_sleep();
+	ktask_lockdep_caller(map);
+
+	threads = ktask_nr_threads(nodes, nr_nodes, step, allowed);
+	if (!ktask_wq)
+		why = KTASK_STAT_SERIAL_NOT_READY;
+	else if (!READ_ONCE(ktask_enabled))
+		why = KTASK_STAT_SERIAL_DISABLED;
+	else if (allowed <= 1)
+		why = KTASK_STAT_SERIAL_THREADS;
+	else if (threads <= 1 || WARN_ON_ONCE(ctl->kc_task))
+		why = KTASK_STAT_SERIAL_SMALL;
+	else if (ktask_helper_limit(NUMA_NO_NODE) <= 0 &&
+		 !ktask_test_hook(force_cut))
+		why = KTASK_STAT_SERIAL_LIMIT;
+	else
+		return ktask_run_parallel(nodes, nr_nodes, ctl, map, step,
+					  threads);
+
+	ktask_stat_add(why, 1);
+	lock_map_acquire_read(map);
+	ret = ktask_run_plain(nodes, nr_nodes, ctl);
+	lock_map_release(map);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(__ktask_run_numa);
+
+/**
+ * __ktask_run() - ktask_run() with the lock class of its call site
+ * @start: position of the first unit
+ * @task_size: number of units
+ * @ctl: what to do with them
+ * @map: lockdep's map of the call site, NULL without lockdep
+ *
+ * Context: As for ktask_run().
+ * Return: As for ktask_run().
+ */
+int __ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl,
+		struct lockdep_map *map)
+{
+	struct ktask_node node;
+
+	node.kn_start = start;
+	node.kn_task_size = task_size;
+	node.kn_nid = numa_node_id();
+	return __ktask_run_numa(&node, 1, ctl, map);
+}
+EXPORT_SYMBOL_GPL(__ktask_run);
+
+/* ---- Parameters --------------------------------------------------------- */
+
+static void ktask_param_changed(void)
+{
+	/* On the command line they come before ktask_init(). */
+	if (ktask_wq)
+		ktask_set_limits(-1);
+}
+
+static int ktask_param_set_enabled(const char *val,
+				   const struct kernel_param *kp)
+{
+	bool enabled;
+
+	if (kstrtobool(val, &enabled))
+		return -EINVAL;
+	WRITE_ONCE(ktask_enabled, enabled);
+	ktask_param_changed();
+	return 0;
+}
+
+static int ktask_param_set_max_threads(const char *val,
+				       const struct kernel_param *kp)
+{
+	unsigned int threads;
+
+	if (kstrtouint(val, 0, &threads) || !threads)
+		return -EINVAL;
+	WRITE_ONCE(ktask_max_threads, threads);
+	WRITE_ONCE(ktask_max_threads_set, true);
+	return 0;
+}
+
+static int ktask_param_set_cpu_percent(const char *val,
+				       const struct kernel_param *kp)
+{
+	unsigned int percent;
+
+	if (kstrtouint(val, 0, &percent) || percent > 100)
+		return -EINVAL;
+	WRITE_ONCE(ktask_cpu_percent, percent);
+	ktask_param_changed();
+	return 0;
+}
+
+static const struct kernel_param_ops ktask_enabled_ops = {
+	.set = ktask_param_set_enabled,
+	.get = param_get_bool,
+};
+
+static const struct kernel_param_ops ktask_max_threads_ops = {
+	.set = ktask_param_set_max_threads,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops ktask_cpu_percent_ops = {
+	.set = ktask_param_set_cpu_percent,
+	.get = param_get_uint,
+};
+
+module_param_cb(enabled, &ktask_enabled_ops, &ktask_enabled, 0644);
+module_param_cb(max_threads, &ktask_max_threads_ops, &ktask_max_threads, 0644);
+module_param_cb(cpu_percent, &ktask_cpu_percent_ops, &ktask_cpu_percent, 0644);
+
+/* ---- Statistics --------------------------------------------------------- */
+
+static const char *const ktask_stat_names[] = {
+	[KTASK_STAT_TASKS]		= "tasks",
+	[KTASK_STAT_SERIAL_SMALL]	= "serial_small",
+	[KTASK_STAT_SERIAL_THREADS]	= "serial_threads",
+	[KTASK_STAT_SERIAL_DISABLED]	= "serial_disabled",
+	[KTASK_STAT_SERIAL_LIMIT]	= "serial_limit",
+	[KTASK_STAT_SERIAL_NOT_READY]	= "serial_not_ready",
+	[KTASK_STAT_CHUNKS]		= "chunks",
+	[KTASK_STAT_HELPER_CHUNKS]	= "helper_chunks",
+	[KTASK_STAT_HELPERS_STARTED]	= "helpers_started",
+	[KTASK_STAT_HELPERS_JOINED]	= "helpers_joined",
+	[KTASK_STAT_HELPERS_WORKED]	= "helpers_worked",
+	[KTASK_STAT_HELPERS_CANCELLED]	= "helpers_cancelled",
+	[KTASK_STAT_HELPERS_DETACHED]	= "helpers_detached",
+	[KTASK_STAT_HELPERS_LEFT_BUSY]	= "helpers_left_busy",
+	[KTASK_STAT_HELPERS_LEFT_LIMIT]	= "helpers_left_limit",
+	[KTASK_STAT_HELPERS_MIGRATED]	= "helpers_migrated",
+	[KTASK_STAT_BOOSTS]		= "boosts",
+	[KTASK_STAT_UNDO_CALLS]		= "undo_calls",
+	[KTASK_STAT_ERRORS]		= "errors",
+	[KTASK_STAT_MAX_THREADS]	= "max_threads",
+};
+static_assert(ARRAY_SIZE(ktask_stat_names) == NR_KTASK_STATS);
+
+VISIBLE_IF_KUNIT u64 ktask_stat_read(enum ktask_stat stat)
+{
+	return atomic_long_read(&ktask_stats[stat]);
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_stat_read);
+
+static int ktask_stats_show(struct seq_file *m, void *unused)
+{
+	int i;
+
+	for (i = 0; i < NR_KTASK_STATS; i++)
+		seq_printf(m, "%s %llu\n", ktask_stat_names[i],
+			   ktask_stat_read(i));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(ktask_stats);
+
+static int __init ktask_debugfs_init(void)
+{
+	struct dentry *dir = debugfs_create_dir("ktask", NULL);
+
+	debugfs_create_file("stats", 0400, dir, NULL, &ktask_stats_fops);
+	return 0;
+}
+late_initcall(ktask_debugfs_init);
+
+/* ---- For the KUnit suite ------------------------------------------------ */
+
+#if IS_ENABLED(CONFIG_KTASK_KUNIT_TEST)
+int ktask_test_helper_limit(int nid)
+{
+	return ktask_helper_limit(nid);
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_helper_limit);
+
+int ktask_test_nr_helpers(void)
+{
+	return READ_ONCE(ktask_nr_helpers);
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_helpers);
+
+int ktask_test_nr_works(void)
+{
+	return ktask_nr_works;
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_works);
+
+int ktask_test_nr_free_works(void)
+{
+	struct list_head *pos;
+	int nr = 0;
+
+	spin_lock_bh(&ktask_lock);
+	list_for_each(pos, &ktask_free)
+		nr++;
+	spin_unlock_bh(&ktask_lock);
+	return nr;
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_free_works);
+
+/* What ktask_timer does, without regard to age; returns whether any was. */
+bool ktask_test_take_back_queued(void)
+{
+	struct ktask_work *kw, *next;
+	bool any = false;
+
+	spin_lock_bh(&ktask_lock);
+	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
+		ktask_detach(kw);
+		any = true;
+	}
+	spin_unlock_bh(&ktask_lock);
+	return any;
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_take_back_queued);
+#endif
+
+/* ---- Init --------------------------------------------------------------- */
+
+/* Have workers of our own, at the lowest nice level from their first moment. */
+static void __init ktask_lower_workers(struct workqueue_struct *wq)
+{
+	struct workqueue_attrs *attrs = alloc_workqueue_attrs();
+	int ret = -ENOMEM;
+
+	if (attrs) {
+		attrs->nice = MAX_NICE;
+		cpus_read_lock();
+		ret = apply_workqueue_attrs(wq, attrs);
+		cpus_read_unlock();
+		free_workqueue_attrs(attrs);
+	}
+	if (ret)
+		pr_warn("workers start at nice 0 (%d)\n", ret);
+}
+
+/**
+ * ktask_init() - set up helpers
+ *
+ * Until then, and if this fails for want of memory, tasks are plain calls.
+ *
+ * Context: At boot, when all CPUs are up and before memory is initialised that
+ * was deferred.
+ */
+void __init ktask_init(void)
+{
+	int nr = DIV_ROUND_UP(num_possible_cpus() * KTASK_WORKS_PER_2_CPUS, 2);
+	struct workqueue_struct *wq;
+	struct ktask_work *works;
+	int i;
+
+	wq = alloc_workqueue("ktask", WQ_UNBOUND, nr);
+	works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
+	ktask_nids = kcalloc(nr_node_ids, sizeof(*ktask_nids), GFP_KERNEL);
+	if (!wq || !works || !ktask_nids)
+		goto err;
+	if (cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "ktask:online",
+				      ktask_cpu_up, ktask_cpu_down) < 0)
+		goto err;
+
+	for (i = 0; i < nr; i++) {
+		INIT_WORK(&works[i].kw_work, ktask_helper);
+		list_add_tail(&works[i].kw_thread.kh_list, &ktask_free);
+	}
+	ktask_lower_workers(wq);
+	ktask_set_limits(-1);
+	ktask_nr_works = nr;
+	ktask_wq = wq;
+	return;
+
+err:
+	pr_warn("no memory for helpers, tasks run in one thread\n");
+	kfree(ktask_nids);
+	kfree(works);
+	if (wq)
+		destroy_workqueue(wq);
+}

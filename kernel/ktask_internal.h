@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * ktask_internal.h - what kernel/ktask.c shares with its KUnit suite
+ */
+#ifndef _KERNEL_KTASK_INTERNAL_H
+#define _KERNEL_KTASK_INTERNAL_H
+
+#include <linux/ktask.h>
+#include <linux/workqueue.h>
+
+/* Counters since boot; debugfs ktask/stats shows them under these names. */
+enum ktask_stat {
+	KTASK_STAT_TASKS,		/* tasks that were cut into chunks */
+	KTASK_STAT_SERIAL_SMALL,	/* plain calls: under two chunks, */
+	KTASK_STAT_SERIAL_THREADS,	/* only one thread allowed, */
+	KTASK_STAT_SERIAL_DISABLED,	/* ktask.enabled=0, */
+	KTASK_STAT_SERIAL_LIMIT,	/* the system limit is no helper, */
+	KTASK_STAT_SERIAL_NOT_READY,	/* before ktask_init() or it failed */
+	KTASK_STAT_CHUNKS,		/* chunks done, by helpers or callers */
+	KTASK_STAT_HELPER_CHUNKS,	/* chunks done by helpers */
+	KTASK_STAT_HELPERS_STARTED,	/* work items queued */
+	KTASK_STAT_HELPERS_JOINED,	/* helpers that joined their task */
+	KTASK_STAT_HELPERS_WORKED,	/* helpers that finished a chunk */
+	KTASK_STAT_HELPERS_CANCELLED,	/* taken back while still queued */
+	KTASK_STAT_HELPERS_DETACHED,	/* told to stay out, worker on its way */
+	KTASK_STAT_HELPERS_LEFT_BUSY,	/* gave their CPU to other tasks */
+	KTASK_STAT_HELPERS_LEFT_LIMIT,	/* were above the limit */
+	KTASK_STAT_HELPERS_MIGRATED,	/* went on with another node's part */
+	KTASK_STAT_BOOSTS,		/* times a helper was lent a priority */
+	KTASK_STAT_UNDO_CALLS,		/* calls of undo functions */
+	KTASK_STAT_ERRORS,		/* tasks that ended with an error */
+	KTASK_STAT_MAX_THREADS,		/* most threads that did chunks of a task */
+	NR_KTASK_STATS,
+};
+
+u64 ktask_stat_read(enum ktask_stat stat);
+
+size_t ktask_step(size_t min_chunk_size, size_t align);
+size_t ktask_chunk_size(size_t origin, size_t remaining, size_t step,
+			size_t align, unsigned int threads);
+unsigned int ktask_nr_threads(const struct ktask_node *nodes, size_t nr_nodes,
+			      size_t step, unsigned int max_threads);
+
+/**
+ * struct ktask_test_hooks - how the KUnit suite steers the engine
+ * @before_join: called by each worker between dequeue and join
+ * @early: 1 for the limits before user space, 0 for those after, -1 for real
+ * @force_cut: cut tasks into chunks even when there can be no helper
+ * @ignore_load: treat every CPU as idle
+ */
+struct ktask_test_hooks {
+	void	(*before_join)(void);
+	int	early;
+	bool	force_cut;
+	bool	ignore_load;
+};
+
+#if IS_ENABLED(CONFIG_KTASK_KUNIT_TEST)
+extern struct ktask_test_hooks ktask_test_hooks;
+int ktask_test_helper_limit(int nid);
+int ktask_test_nr_helpers(void);
+int ktask_test_nr_free_works(void);
+int ktask_test_nr_works(void);
+bool ktask_test_take_back_queued(void);
+#endif
+
+#endif /* _KERNEL_KTASK_INTERNAL_H */

@@ -1,0 +1,798 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ktask_test_sched.c - priorities, load, NUMA nodes
+ */
+
+#include <linux/delay.h>
+#include <linux/kthread.h>
+#include <linux/sched.h>
+#include <linux/sched/prio.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+
+#include "ktask_test.h"
+
+/* ---- Priority ----------------------------------------------------------- */
+
+static const struct ktask_test_prio {
+	const char		*name;
+	struct sched_attr	caller;
+	/* What a helper is lent. */
+	unsigned int		policy;
+	int			nice;
+	unsigned int		rt;
+} ktask_test_prios[] = {
+	{ "nice 0", { .sched_policy = SCHED_NORMAL }, SCHED_NORMAL, 0, 0 },
+	{ "nice 10", { .sched_policy = SCHED_NORMAL, .sched_nice = 10 },
+	  SCHED_NORMAL, 10, 0 },
+	{ "nice -5", { .sched_policy = SCHED_NORMAL, .sched_nice = -5 },
+	  SCHED_NORMAL, -5, 0 },
+	{ "FIFO", { .sched_policy = SCHED_FIFO, .sched_priority = 20 },
+	  SCHED_FIFO, 0, 20 },
+	{ "RR", { .sched_policy = SCHED_RR, .sched_priority = 7 },
+	  SCHED_RR, 0, 7 },
+	{ "deadline", { .sched_policy = SCHED_DEADLINE,
+			.sched_runtime = 30 * NSEC_PER_MSEC,
+			.sched_deadline = 100 * NSEC_PER_MSEC,
+			.sched_period = 100 * NSEC_PER_MSEC },
+	  SCHED_FIFO, 0, 50 },
+};
+
+const void *ktask_test_prio_params(const void *prev, char *desc)
+{
+	return ktask_test_next(prev, desc, ktask_test_prios,
+			       ARRAY_SIZE(ktask_test_prios),
+			       sizeof(ktask_test_prios[0]));
+}
+
+/* Has @task what @prio lends? */
+static bool ktask_test_has_prio(struct task_struct *task,
+				const struct ktask_test_prio *prio)
+{
+	if (READ_ONCE(task->policy) != prio->policy)
+		return false;
+	if (prio->policy == SCHED_NORMAL)
+		return task_nice(task) == prio->nice;
+	return READ_ONCE(task->rt_priority) == prio->rt;
+}
+
+static bool ktask_test_has_own_prio(struct task_struct *task)
+{
+	static const struct ktask_test_prio own = {
+		.policy = SCHED_NORMAL, .nice = MAX_NICE,
+	};
+
+	return ktask_test_has_prio(task, &own);
+}
+
+/* Workers seen as helpers. */
+struct ktask_test_workers {
+	spinlock_t		lock;	/* protects the following */
+	struct task_struct	*tasks[16];
+};
+
+static void ktask_test_add_worker(struct ktask_test_workers *workers)
+{
+	int i;
+
+	spin_lock(&workers->lock);
+	for (i = 0; i < ARRAY_SIZE(workers->tasks); i++) {
+		if (workers->tasks[i] == current)
+			break;
+		if (workers->tasks[i])
+			continue;
+		workers->tasks[i] = get_task_struct(current);
+		break;
+	}
+	spin_unlock(&workers->lock);
+}
+
+/* Each gets its own priority back, soon after it left the task. */
+static void ktask_test_check_workers(struct kunit *test,
+				     struct ktask_test_workers *workers)
+{
+	struct task_struct *task;
+	bool own;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(workers->tasks); i++) {
+		task = workers->tasks[i];
+		if (!task)
+			break;
+		read_poll_timeout(ktask_test_has_own_prio, own, own, 1000,
+				  KTASK_TEST_LONG, false, task);
+		KUNIT_EXPECT_TRUE_MSG(test, own,
+				      "worker %d: policy %u nice %d rt %u", i,
+				      task->policy, task_nice(task),
+				      task->rt_priority);
+		put_task_struct(task);
+		workers->tasks[i] = NULL;
+	}
+	KUNIT_EXPECT_GT_MSG(test, i, 0, "there was no helper");
+}
+
+struct ktask_test_lend {
+	struct kunit			*test;
+	struct ktask_test_job		*job;
+	struct ktask_test_job		*inner;
+	const struct ktask_test_prio	*prio;
+	struct ktask_test_workers	workers;
+	atomic_t			helped;
+	atomic_t			inner_helped;
+	bool				ready;
+	bool				early;
+	bool				got_it;
+	bool				outer_got_it;
+	int				round;
+	bool				caller_left;
+};
+
+static struct ktask_test_lend *
+ktask_test_new_lend(struct kunit *test, const struct ktask_test_prio *prio)
+{
+	struct ktask_test_lend *l;
+
+	l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, l);
+	spin_lock_init(&l->workers.lock);
+	l->test = test;
+	l->prio = prio;
+	l->job = ktask_test_simple(test, 1000, 10, 2);
+	l->job->data = l;
+	ktask_test_hooks.ignore_load = true;
+	return l;
+}
+
+/* Spin, so as to need a CPU, until this thread is lent what it is to get. */
+static bool ktask_test_spin_for(const struct ktask_test_prio *prio)
+{
+	unsigned long end = jiffies + 60 * HZ;
+
+	while (!ktask_test_has_prio(current, prio)) {
+		if (time_after(jiffies, end))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
+static int ktask_test_nice_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	struct ktask_test_lend *l = job->data;
+	bool own;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		WRITE_ONCE(l->caller_left, false);
+		read_poll_timeout(atomic_read, nr, nr >= 3, 500,
+				  KTASK_TEST_SHORT, false, &l->helped);
+		WRITE_ONCE(l->caller_left, true);
+		return KTASK_RETURN_SUCCESS;
+	}
+	/* While the caller is in a chunk it waits for nobody. */
+	if (READ_ONCE(l->caller_left))
+		return KTASK_RETURN_SUCCESS;
+	own = ktask_test_has_own_prio(current);
+	smp_rmb(); /* Look at the caller after looking at the priority. */
+	if (READ_ONCE(l->caller_left))
+		return KTASK_RETURN_SUCCESS;
+	if (!own)
+		ktask_test_bad(job, "helper is not at MAX_NICE", start, end);
+	atomic_inc(&l->helped);
+	return KTASK_RETURN_SUCCESS;
+}
+
+void ktask_test_helper_is_nice(struct kunit *test)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_lend *l;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	l = ktask_test_new_lend(test, NULL);
+	l->job->body = ktask_test_nice_body;
+	do {
+		l->job->done.nr = 0;
+		l->caller_left = true;
+		ktask_test_run_well(l->job);
+	} while (atomic_read(&l->helped) < 3 && time_before(jiffies, end));
+	KUNIT_EXPECT_GE(test, atomic_read(&l->helped), 3);
+}
+
+/*
+ * The first helper stays in its chunk until it is lent a priority; the caller
+ * is done with all else by then, and waits for it.
+ */
+static int ktask_test_lend_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	struct ktask_test_lend *l = job->data;
+	bool ready;
+	int nr;
+
+	if (ktask_test_is_helper(job)) {
+		ktask_test_add_worker(&l->workers);
+		if (atomic_xchg(&l->helped, 1))
+			return KTASK_RETURN_SUCCESS;
+		l->got_it = ktask_test_spin_for(l->prio);
+		return KTASK_RETURN_SUCCESS;
+	}
+	read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT, false,
+			  &l->helped);
+	if (nr)
+		read_poll_timeout(READ_ONCE, ready, ready, 500, KTASK_TEST_LONG,
+				  false, l->ready);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_lend_thread(void *arg)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_lend *l = arg;
+
+	ktask_test_sched(l->test, &l->prio->caller);
+	do {
+		l->job->done.nr = 0;
+		ktask_test_run_well(l->job);
+	} while (!atomic_read(&l->helped) && time_before(jiffies, end));
+	return 0;
+}
+
+/* A caller that waits for a helper on a busy CPU is not starved. */
+void ktask_test_lends_prio(struct kunit *test)
+{
+	u64 boosts = ktask_stat_read(KTASK_STAT_BOOSTS);
+	struct ktask_test_thread *thread;
+	struct ktask_test_lend *l;
+	int nr;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	l = ktask_test_new_lend(test, test->param_value);
+	l->job->body = ktask_test_lend_body;
+	ktask_test_hogs(test, SCHED_NORMAL);
+	thread = ktask_test_start(test, -1, ktask_test_lend_thread, l);
+	read_poll_timeout(atomic_read, nr, nr, 1000, KTASK_TEST_LONG, false,
+			  &l->helped);
+	ktask_test_hogs_on();
+	KUNIT_EXPECT_TRUE(test, ktask_test_hogs_run());
+	WRITE_ONCE(l->ready, true);
+	ktask_test_join(test, thread);
+
+	KUNIT_EXPECT_TRUE_MSG(test, l->got_it, "the helper was lent nothing");
+	KUNIT_EXPECT_GT(test, ktask_stat_read(KTASK_STAT_BOOSTS), boosts);
+	ktask_test_check_workers(test, &l->workers);
+}
+
+/* The helper's chunk ends about when the caller begins to wait for it. */
+static int ktask_test_end_body(struct ktask_test_job *job,
+			       unsigned long start, unsigned long end)
+{
+	struct ktask_test_lend *l = job->data;
+	bool left;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr, 100,
+				  5 * USEC_PER_MSEC, false, &l->helped);
+		WRITE_ONCE(l->caller_left, true);
+		return KTASK_RETURN_SUCCESS;
+	}
+	ktask_test_add_worker(&l->workers);
+	atomic_set(&l->helped, 1);
+	read_poll_timeout_atomic(READ_ONCE, left, left, 1, 5 * USEC_PER_MSEC,
+				 false, l->caller_left);
+	udelay(l->round % 50);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_end_thread(void *arg)
+{
+	u64 boosts = ktask_stat_read(KTASK_STAT_BOOSTS);
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_lend *l = arg;
+
+	ktask_test_sched(l->test, &l->prio->caller);
+	while (l->round < 150 ||
+	       (ktask_stat_read(KTASK_STAT_BOOSTS) == boosts &&
+		time_before(jiffies, end))) {
+		l->round++;
+		l->job->done.nr = 0;
+		l->caller_left = false;
+		atomic_set(&l->helped, 0);
+		ktask_test_run_well(l->job);
+	}
+	return 0;
+}
+
+void ktask_test_own_prio_back(struct kunit *test)
+{
+	u64 boosts = ktask_stat_read(KTASK_STAT_BOOSTS);
+	struct ktask_test_lend *l;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	l = ktask_test_new_lend(test, test->param_value);
+	l->job->body = ktask_test_end_body;
+	l->job->parts[0].kn_task_size = 20;
+	ktask_test_join(test, ktask_test_start(test, -1, ktask_test_end_thread,
+					       l));
+	KUNIT_EXPECT_GT(test, ktask_stat_read(KTASK_STAT_BOOSTS), boosts);
+	ktask_test_check_workers(test, &l->workers);
+}
+
+static const struct ktask_test_nested_prio {
+	const char	*name;
+	bool		early;
+} ktask_test_nested_prios[] = {
+	{ "helper waits already", false },
+	{ "helper waits later", true },
+};
+
+const void *ktask_test_nested_prio_params(const void *prev, char *desc)
+{
+	return ktask_test_next(prev, desc, ktask_test_nested_prios,
+			       ARRAY_SIZE(ktask_test_nested_prios),
+			       sizeof(ktask_test_nested_prios[0]));
+}
+
+/* Of the task that the outer helper runs. */
+static int ktask_test_inner_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	struct ktask_test_lend *l = job->data;
+	int nr;
+
+	if (ktask_test_is_helper(job)) {
+		ktask_test_add_worker(&l->workers);
+		if (!atomic_xchg(&l->inner_helped, 1))
+			l->got_it = ktask_test_spin_for(l->prio);
+		return KTASK_RETURN_SUCCESS;
+	}
+	read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT, false,
+			  &l->inner_helped);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_outer_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	unsigned long until = jiffies + 60 * HZ;
+	struct ktask_test_lend *l = job->data;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, &l->helped);
+		if (!nr || l->early)
+			return KTASK_RETURN_SUCCESS;
+		read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_LONG,
+				  false, &l->inner_helped);
+		msleep(20);
+		return KTASK_RETURN_SUCCESS;
+	}
+	ktask_test_add_worker(&l->workers);
+	if (atomic_xchg(&l->helped, 1))
+		return KTASK_RETURN_SUCCESS;
+	if (l->early)
+		l->outer_got_it = ktask_test_spin_for(l->prio);
+	do {
+		l->inner->done.nr = 0;
+		ktask_test_run_well(l->inner);
+	} while (!atomic_read(&l->inner_helped) && time_before(jiffies, until));
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* The caller waits for a helper that waits for a helper in turn. */
+void ktask_test_lends_prio_nested(struct kunit *test)
+{
+	const struct ktask_test_nested_prio *p = test->param_value;
+	static const struct ktask_test_prio fifo = {
+		.caller = { .sched_policy = SCHED_FIFO, .sched_priority = 20 },
+		.policy = SCHED_FIFO,
+		.rt = 20,
+	};
+	struct ktask_test_lend *l;
+
+	KTASK_TEST_REQUIRES(test, ktask_test_most_threads() > 2);
+	l = ktask_test_new_lend(test, &fifo);
+	l->early = p->early;
+	l->job->body = ktask_test_outer_body;
+	l->inner = ktask_test_simple(test, 1000, 10, 2);
+	l->inner->body = ktask_test_inner_body;
+	l->inner->data = l;
+	ktask_test_join(test, ktask_test_start(test, -1, ktask_test_lend_thread,
+					       l));
+	KUNIT_EXPECT_TRUE_MSG(test, l->got_it,
+			      "the inner helper was lent nothing");
+	if (p->early)
+		KUNIT_EXPECT_TRUE_MSG(test, l->outer_got_it,
+				      "the outer helper was lent nothing");
+	ktask_test_check_workers(test, &l->workers);
+}
+
+/* ---- Load --------------------------------------------------------------- */
+
+static int ktask_test_busy_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	usleep_range(50, 200);
+	return KTASK_RETURN_SUCCESS;
+}
+
+void ktask_test_no_helper_for_busy_cpu(struct kunit *test)
+{
+	struct ktask_test_job *job;
+	u64 started;
+	int i;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	job = ktask_test_simple(test, 2000, 10, 0);
+	job->body = ktask_test_busy_body;
+	ktask_test_hogs(test, SCHED_NORMAL);
+	ktask_test_hogs_on();
+	KUNIT_ASSERT_TRUE(test, ktask_test_hogs_run());
+	started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED);
+	for (i = 0; i < 5; i++) {
+		job->done.nr = 0;
+		ktask_test_run_well(job);
+		KUNIT_EXPECT_GT(test, job->done.nr, 1);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
+			started);
+}
+
+/* A task of many chunks, even where a chunk takes long. */
+static struct ktask_test_job *ktask_test_long_job(struct kunit *test)
+{
+	struct ktask_test_job *job = ktask_test_job(test, 50, 8192);
+	int i;
+
+	for (i = 0; i < job->nr_parts; i++) {
+		job->parts[i].kn_start = (void *)(i * 1000UL);
+		job->parts[i].kn_task_size = 1000;
+		job->parts[i].kn_nid = NUMA_NO_NODE;
+	}
+	job->ctl.kc_min_chunk_size = 10;
+	return job;
+}
+
+static int ktask_test_idle_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	int nr;
+
+	if (ktask_test_is_helper(job))
+		return KTASK_RETURN_SUCCESS;
+	if (!start) {
+		if (atomic_read(&job->helper_chunks))
+			ktask_test_bad(job, "helper while all is busy", start,
+				       end);
+		ktask_test_hogs_off();
+	}
+	read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT, false,
+			  &job->helper_chunks);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* The task begins while all CPUs are busy, and goes on while they are not. */
+void ktask_test_helpers_come_when_idle(struct kunit *test)
+{
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	job = ktask_test_long_job(test);
+	job->body = ktask_test_idle_body;
+	ktask_test_hogs(test, SCHED_NORMAL);
+	ktask_test_hogs_on();
+	KUNIT_ASSERT_TRUE(test, ktask_test_hogs_run());
+	ktask_test_run_well(job);
+	KUNIT_EXPECT_GT_MSG(test, atomic_read(&job->helper_chunks), 0,
+			    "no helper came");
+}
+
+struct ktask_test_leave {
+	struct ktask_test_job	*job;
+	atomic_t		came;
+	bool			busy;
+	u64			left;
+	u64			started;
+};
+
+static int ktask_test_leave_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	struct ktask_test_leave *l = job->data;
+	bool busy;
+	int nr;
+
+	if (ktask_test_is_helper(job)) {
+		if (READ_ONCE(l->busy))
+			ktask_test_bad(job, "helper while all is busy", start,
+				       end);
+		atomic_set(&l->came, 1);
+	} else {
+		read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, &l->came);
+		if (!nr)
+			return KTASK_RETURN_SUCCESS;
+	}
+	read_poll_timeout(READ_ONCE, busy, busy, 500, KTASK_TEST_LONG, false,
+			  l->busy);
+	/* The helper gets to the end of its chunk before the caller. */
+	if (!ktask_test_is_helper(job))
+		read_poll_timeout(atomic_read, nr, nr == 1, 500,
+				  KTASK_TEST_LONG, false, &job->inside);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_leave_thread(void *arg)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_leave *l = arg;
+
+	do {
+		l->job->done.nr = 0;
+		ktask_test_run_well(l->job);
+	} while (!atomic_read(&l->came) && time_before(jiffies, end));
+	return 0;
+}
+
+/* All CPUs get busy while a helper is in a chunk: it does no other. */
+void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
+{
+	struct ktask_test_thread *thread;
+	struct ktask_test_leave *l;
+	u64 left, started;
+	int nr;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, l);
+	l->job = ktask_test_long_job(test);
+	l->job->body = ktask_test_leave_body;
+	l->job->data = l;
+	ktask_ctl_set_max_threads(&l->job->ctl, 2);
+	ktask_test_hogs(test, SCHED_NORMAL);
+	thread = ktask_test_start(test, -1, ktask_test_leave_thread, l);
+	read_poll_timeout(atomic_read, nr, nr, 1000, KTASK_TEST_LONG, false,
+			  &l->came);
+	KUNIT_EXPECT_TRUE_MSG(test, nr, "no helper came");
+	ktask_test_hogs_on();
+	KUNIT_EXPECT_TRUE(test, ktask_test_hogs_run());
+	left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
+	started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED);
+	WRITE_ONCE(l->busy, true);
+	ktask_test_join(test, thread);
+
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY),
+			left + 1);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
+			started);
+}
+
+/* ---- Nodes -------------------------------------------------------------- */
+
+/* The first node after @nid that has CPUs, or NUMA_NO_NODE. */
+static int ktask_test_next_node(int nid)
+{
+	int cpu, best = NUMA_NO_NODE;
+
+	for_each_online_cpu(cpu) {
+		if (cpu_to_node(cpu) > nid &&
+		    (best == NUMA_NO_NODE || cpu_to_node(cpu) < best))
+			best = cpu_to_node(cpu);
+	}
+	return best;
+}
+
+static int ktask_test_nr_cpu_nodes(void)
+{
+	int nid = NUMA_NO_NODE;
+	int nr = 0;
+
+	while ((nid = ktask_test_next_node(nid)) != NUMA_NO_NODE)
+		nr++;
+	return nr;
+}
+
+/* A part starts at each multiple of this many units. */
+#define KTASK_TEST_PART		100000UL
+
+struct ktask_test_spread {
+	struct ktask_test_job	*job;
+	spinlock_t		lock;	/* protects the following */
+	int			want;
+	int			inside[2];	/* threads in each part */
+	int			met[2];		/* when all were inside */
+	unsigned long		begun;		/* units */
+	unsigned long		size;
+	bool			meet;
+	int			migrated;
+};
+
+/* Two parts, of nodes @nid and @other. */
+static struct ktask_test_spread *
+ktask_test_new_spread(struct kunit *test, int nid, size_t size, int other,
+		      size_t other_size)
+{
+	struct ktask_test_spread *s;
+
+	s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	spin_lock_init(&s->lock);
+	s->size = size + other_size;
+	s->job = ktask_test_job(test, 2, 2048);
+	s->job->data = s;
+	s->job->parts[0].kn_task_size = size;
+	s->job->parts[0].kn_nid = nid;
+	s->job->parts[1].kn_start = (void *)KTASK_TEST_PART;
+	s->job->parts[1].kn_task_size = other_size;
+	s->job->parts[1].kn_nid = other;
+	s->job->ctl.kc_min_chunk_size = 10;
+	ktask_test_hooks.ignore_load = true;
+	return s;
+}
+
+/* A helper does a part on its node's CPUs. */
+static void ktask_test_check_place(struct ktask_test_job *job,
+				   unsigned long start, unsigned long end)
+{
+	const struct ktask_node *part = &job->parts[start / KTASK_TEST_PART];
+
+	if (ktask_test_is_helper(job) && numa_node_id() != part->kn_nid)
+		ktask_test_bad(job, "on another node's CPU", start, end);
+}
+
+static int ktask_test_spread_body(struct ktask_test_job *job,
+				  unsigned long start, unsigned long end)
+{
+	struct ktask_test_spread *s = job->data;
+	int part = start / KTASK_TEST_PART;
+	bool meet;
+
+	ktask_test_check_place(job, start, end);
+	spin_lock(&s->lock);
+	s->inside[part]++;
+	s->begun += end - start;
+	/* Later in the task the parts are not what they were. */
+	if (!s->meet && s->inside[0] + s->inside[1] == s->want &&
+	    s->begun <= s->size / 2) {
+		s->meet = true;
+		s->met[0] = s->inside[0];
+		s->met[1] = s->inside[1];
+	}
+	spin_unlock(&s->lock);
+	read_poll_timeout(READ_ONCE, meet, meet, 500, KTASK_TEST_SHORT, false,
+			  s->meet);
+	spin_lock(&s->lock);
+	s->inside[part]--;
+	spin_unlock(&s->lock);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_spread_thread(void *arg)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_spread *s = arg;
+
+	do {
+		s->begun = 0;
+		s->job->done.nr = 0;
+		ktask_test_run_well(s->job);
+	} while (!s->meet && time_before(jiffies, end));
+	return 0;
+}
+
+/* Three quarters of the work are on one node, and so the threads. */
+void ktask_test_spread_follows_work(struct kunit *test)
+{
+	struct ktask_test_spread *s;
+	int nid, other, caller;
+
+	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	nid = ktask_test_next_node(NUMA_NO_NODE);
+	other = ktask_test_next_node(nid);
+	caller = cpumask_first_and(cpumask_of_node(nid), cpu_online_mask);
+	s = ktask_test_new_spread(test, nid, 3000, other, 1000);
+	s->job->body = ktask_test_spread_body;
+	/* The caller's node takes its limit of helpers, and the other some. */
+	s->want = min(ktask_test_limit(), ktask_test_node_limit(nid) + 1) + 1;
+	ktask_ctl_set_max_threads(&s->job->ctl, s->want);
+	ktask_test_join(test, ktask_test_start(test, caller,
+					       ktask_test_spread_thread, s));
+
+	KUNIT_ASSERT_TRUE_MSG(test, s->meet, "%d threads never met", s->want);
+	KUNIT_EXPECT_LE_MSG(test, abs(4 * s->met[0] - 3 * s->want), 4,
+			    "%d and %d threads", s->met[0], s->met[1]);
+	KUNIT_EXPECT_GT_MSG(test, s->met[1], 0, "%d and %d threads", s->met[0],
+			    s->met[1]);
+}
+
+/* The caller keeps to its part until a helper of the other part comes. */
+static int ktask_test_migrate_body(struct ktask_test_job *job,
+				   unsigned long start, unsigned long end)
+{
+	struct ktask_test_spread *s = job->data;
+	int migrated;
+
+	ktask_test_check_place(job, start, end);
+	if (ktask_test_is_helper(job)) {
+		if (start < KTASK_TEST_PART)
+			WRITE_ONCE(s->begun, s->begun + end - start);
+		else if (s->begun)
+			WRITE_ONCE(s->migrated, 1);
+	} else if (start >= KTASK_TEST_PART) {
+		read_poll_timeout(READ_ONCE, migrated, migrated, 500,
+				  10 * KTASK_TEST_SHORT, false, s->migrated);
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_migrate_thread(void *arg)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_spread *s = arg;
+
+	do {
+		s->begun = 0;
+		s->job->done.nr = 0;
+		ktask_test_run_well(s->job);
+	} while (!s->migrated && time_before(jiffies, end));
+	return 0;
+}
+
+void ktask_test_migrates(struct kunit *test)
+{
+	u64 migrated = ktask_stat_read(KTASK_STAT_HELPERS_MIGRATED);
+	struct ktask_test_spread *s;
+	int nid, other, caller;
+
+	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	nid = ktask_test_next_node(NUMA_NO_NODE);
+	other = ktask_test_next_node(nid);
+	caller = cpumask_first_and(cpumask_of_node(other), cpu_online_mask);
+	s = ktask_test_new_spread(test, nid, 600, other, 500);
+	s->job->body = ktask_test_migrate_body;
+	ktask_ctl_set_max_threads(&s->job->ctl, 2);
+	ktask_test_join(test, ktask_test_start(test, caller,
+					       ktask_test_migrate_thread, s));
+	KUNIT_EXPECT_TRUE_MSG(test, s->migrated, "no helper changed nodes");
+	KUNIT_EXPECT_GT(test, ktask_stat_read(KTASK_STAT_HELPERS_MIGRATED),
+			migrated);
+}
+
+static int ktask_test_node_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	int nr;
+
+	read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT, false,
+			  &job->helper_chunks);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Whatever the node, with or without CPUs or memory, the task gets helpers. */
+void ktask_test_any_node_id(struct kunit *test)
+{
+	struct ktask_test_job *job;
+	unsigned long end;
+	int nid;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	ktask_test_hooks.ignore_load = true;
+	for (nid = NUMA_NO_NODE; nid < (int)nr_node_ids; nid++) {
+		job = ktask_test_simple(test, 1000, 10, 0);
+		job->parts[0].kn_nid = nid;
+		job->body = ktask_test_node_body;
+		snprintf(job->desc, sizeof(job->desc), "node %d", nid);
+		end = jiffies + 60 * HZ;
+		do {
+			job->done.nr = 0;
+			ktask_test_run_well(job);
+		} while (!atomic_read(&job->helper_chunks) &&
+			 time_before(jiffies, end));
+		KUNIT_EXPECT_GT_MSG(test, atomic_read(&job->helper_chunks), 0,
+				    "node %d", nid);
+	}
+}

@@ -1,0 +1,1149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests that mm->locked_vm, VmLck in /proc/self/status, is exact at
+ * RLIMIT_MEMLOCK, whoever charges it and however many do so at once.
+ *
+ * The mm system calls charge under mmap_lock, VFIO without it.  So the races
+ * need VFIO to show the most; without a group the rest still runs.  A group is
+ * any /dev/vfio/NUMBER, or what an "edu" device of QEMU makes, which is bound
+ * to vfio-pci where that is possible:
+ *
+ *	-M q35,kernel-irqchip=off -device intel-iommu,caching-mode=on
+ *	-device edu -device edu, and intel_iommu=on on the command line
+ *
+ * Two devices give two containers, which charge in parallel.
+ *
+ * Everything here but "mlockall respects pinned pages" holds on kernels that
+ * account under mmap_lock as well: there mlockall() looks at total_vm alone.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <linux/io_uring.h>
+#include <linux/vfio.h>
+
+#include "../kselftest.h"
+
+#define MAX_GROUPS	4
+#define MAX_WORKERS	8
+#define NOBODY		65534
+
+/* Pages that the single threaded cases may lock. */
+#define LIMIT		32
+/* Rounds of the race for one page; a round is a few system calls. */
+#define LAST_PAGE_ROUNDS	4000
+/* The free-for-all: so many system calls a thread, the sum checked so often. */
+#define CHURN_EPOCHS	40
+#define CHURN_CALLS	100
+#define CHURN_PAGES	16
+
+/* Nothing else is ever mapped here, so a stack has room to grow down. */
+#define STACKS		0x100000000000UL
+#define STACK_SPACE	0x10000000UL
+
+#define IOVA		0x10000000UL
+
+static size_t page;
+
+/* -------------------------------------------------------------------------
+ * Helpers
+ */
+
+/* A number, in pages, out of /proc/self/status.  Safe in any thread. */
+static long status_pages(const char *field)
+{
+	char buf[4096], *at;
+	ssize_t len;
+	int fd;
+
+	fd = open("/proc/self/status", O_RDONLY);
+	if (fd < 0)
+		return -1;
+	len = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	if (len <= 0)
+		return -1;
+	buf[len] = 0;
+	at = strstr(buf, field);
+	if (!at)
+		return -1;
+	return strtoul(at + strlen(field), NULL, 10) * 1024 / page;
+}
+
+static long vm_lck(void)
+{
+	return status_pages("VmLck:");
+}
+
+static void set_limit(unsigned long pages)
+{
+	struct rlimit rlim;
+
+	getrlimit(RLIMIT_MEMLOCK, &rlim);
+	rlim.rlim_cur = pages * page;
+	if (setrlimit(RLIMIT_MEMLOCK, &rlim))
+		ksft_exit_fail_msg("setrlimit(%lu pages): %s\n", pages,
+				   strerror(errno));
+}
+
+static void *map_pages(size_t pages, int flags)
+{
+	return mmap(NULL, pages * page, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+/*
+ * Pages that the whole system has pinned.  The counters are exact only after a
+ * write to stat_refresh, which takes root; so a child that keeps root counts.
+ */
+static int pins_fd = -1;
+
+static long count_pins(void)
+{
+	long acquired = 0, released = 0;
+	char line[128];
+	FILE *file;
+	int fd;
+
+	fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		return 0;
+	close(fd);
+	file = fopen("/proc/vmstat", "r");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file)) {
+		sscanf(line, "nr_foll_pin_acquired %ld", &acquired);
+		sscanf(line, "nr_foll_pin_released %ld", &released);
+	}
+	fclose(file);
+	return acquired - released;
+}
+
+static void start_pins_child(void)
+{
+	int fds[2];
+	long count;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds))
+		return;
+	if (!fork()) {
+		close(fds[0]);
+		/* Ends with its parent, whose end of the socket is closed. */
+		while (read(fds[1], &count, sizeof(count)) == sizeof(count)) {
+			count = count_pins();
+			if (write(fds[1], &count, sizeof(count)) < 0)
+				break;
+		}
+		_exit(0);
+	}
+	close(fds[1]);
+	pins_fd = fds[0];
+}
+
+/* 0 where nobody can tell. */
+static long pins(void)
+{
+	long count = 0;
+
+	if (pins_fd < 0 || write(pins_fd, &count, sizeof(count)) < 0 ||
+	    read(pins_fd, &count, sizeof(count)) != sizeof(count))
+		return 0;
+	return count;
+}
+
+static unsigned int xorshift(unsigned int *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/*
+ * Checks are counted, and the first ones that fail are printed: a race that is
+ * lost is lost often.
+ */
+static int failures;
+
+#define check(condition, fmt, ...)					\
+	do {								\
+		if (!(condition) &&					\
+		    __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED) <= 5) \
+			ksft_print_msg("%s:%d: " fmt "\n", __func__,	\
+				       __LINE__, ##__VA_ARGS__);	\
+	} while (0)
+
+/* Touches a byte; false if that raised SIGSEGV. */
+static __thread sigjmp_buf segv_jump;
+
+static void segv_handler(int sig)
+{
+	(void)sig;
+	siglongjmp(segv_jump, 1);
+}
+
+static bool touch(void *addr)
+{
+	if (sigsetjmp(segv_jump, 1))
+		return false;
+	*(volatile char *)addr = 1;
+	return true;
+}
+
+/* -------------------------------------------------------------------------
+ * VFIO
+ */
+
+struct group {
+	int container;
+	int fd;
+};
+
+static struct group groups[MAX_GROUPS];
+static int nr_groups;
+static const char *no_group = "no /dev/vfio/vfio";
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0)
+		return;
+	if (write(fd, text, strlen(text)) < 0)
+		ksft_print_msg("%s: %s\n", path, strerror(errno));
+	close(fd);
+}
+
+static bool open_group(const char *name)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	struct group *group = &groups[nr_groups];
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%s", name);
+	group->fd = open(path, O_RDWR);
+	if (group->fd < 0)
+		return false;
+	group->container = open("/dev/vfio/vfio", O_RDWR);
+	if (group->container < 0)
+		goto err_group;
+	if (ioctl(group->fd, VFIO_GROUP_GET_STATUS, &status) ||
+	    !(status.flags & VFIO_GROUP_FLAGS_VIABLE) ||
+	    ioctl(group->fd, VFIO_GROUP_SET_CONTAINER, &group->container) ||
+	    ioctl(group->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		goto err_container;
+	nr_groups++;
+	return true;
+
+err_container:
+	close(group->container);
+err_group:
+	close(group->fd);
+	return false;
+}
+
+static void open_groups(void)
+{
+	struct dirent *entry;
+	DIR *dir;
+
+	/* Nobody but QEMU makes this device, and no driver wants it. */
+	write_file("/sys/bus/pci/drivers/vfio-pci/new_id", "1234 11e8");
+
+	dir = opendir("/dev/vfio");
+	if (!dir)
+		return;
+	no_group = "no usable group in /dev/vfio";
+	while (nr_groups < MAX_GROUPS && (entry = readdir(dir)))
+		if (strspn(entry->d_name, "0123456789") ==
+		    strlen(entry->d_name))
+			open_group(entry->d_name);
+	closedir(dir);
+}
+
+static int vfio_map(int group, void *addr, uint64_t iova, size_t pages)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)addr,
+		.iova = iova,
+		.size = pages * page,
+	};
+
+	return ioctl(groups[group].container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+/* Returns the number of pages unmapped. */
+static long vfio_unmap(int group, uint64_t iova, size_t pages)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = pages * page,
+	};
+
+	if (ioctl(groups[group].container, VFIO_IOMMU_UNMAP_DMA, &unmap))
+		return -1;
+	return unmap.size / page;
+}
+
+/* -------------------------------------------------------------------------
+ * One thread
+ */
+
+static void test_mlock(void)
+{
+	char *buf = map_pages(LIMIT + 2, 0);
+
+	set_limit(LIMIT);
+	check(mlock(buf, (LIMIT + 1) * page) == -1 && errno == ENOMEM,
+	      "mlock of one page too many");
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	check(!mlock(buf, LIMIT * page), "mlock up to the limit");
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	check(mlock(buf + LIMIT * page, page) == -1 && errno == ENOMEM,
+	      "mlock above the limit");
+
+	/* What is locked already does not count twice. */
+	check(!mlock(buf, LIMIT * page), "mlock again");
+	check(!mlock2(buf, LIMIT * page, MLOCK_ONFAULT), "mlock2 again");
+	check(!munlock(buf + page, page), "munlock");
+	check(vm_lck() == LIMIT - 1, "VmLck %ld", vm_lck());
+	check(!mlock(buf, LIMIT * page), "mlock with a gap");
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	check(!munlock(buf, 2 * page), "munlock");
+	check(mlock(buf, (LIMIT + 1) * page) == -1 && errno == ENOMEM,
+	      "mlock of a range that is locked in part");
+	check(vm_lck() == LIMIT - 2, "VmLck %ld", vm_lck());
+
+	/* It stops at a hole, and keeps what is in front of that. */
+	check(!munlock(buf, LIMIT * page), "munlock");
+	munmap(buf + 3 * page, page);
+	check(mlock(buf, 6 * page) == -1 && errno == ENOMEM, "mlock of a hole");
+	check(vm_lck() == 3, "VmLck %ld", vm_lck());
+	check(!mlock(NULL, 0), "mlock of nothing");
+	munmap(buf, (LIMIT + 2) * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+static void test_mmap(void)
+{
+	char *buf, *again;
+
+	set_limit(LIMIT);
+	buf = map_pages(LIMIT + 1, MAP_LOCKED);
+	check(buf == MAP_FAILED && errno == EAGAIN, "one page too many");
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	buf = map_pages(LIMIT, MAP_LOCKED);
+	check(buf != MAP_FAILED, "up to the limit");
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	munmap(buf + page, page);
+	check(vm_lck() == LIMIT - 1, "VmLck %ld", vm_lck());
+
+	/* Over a mapping that is locked: room is needed for both. */
+	again = mmap(buf, 2 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_FIXED | MAP_LOCKED, -1, 0);
+	check(again == MAP_FAILED && errno == EAGAIN, "MAP_FIXED at the limit");
+	check(vm_lck() == LIMIT - 1, "VmLck %ld", vm_lck());
+	munmap(buf + 2 * page, 3 * page);
+	again = mmap(buf, 2 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_FIXED | MAP_LOCKED, -1, 0);
+	check(again == buf, "MAP_FIXED: %s", strerror(errno));
+	check(vm_lck() == LIMIT - 3, "VmLck %ld", vm_lck());
+	again = mmap(buf, 2 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_FIXED, -1, 0);
+	check(again == buf, "MAP_FIXED: %s", strerror(errno));
+	check(vm_lck() == LIMIT - 5, "VmLck %ld", vm_lck());
+	munmap(buf, LIMIT * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+static void test_mremap(void)
+{
+	char *buf, *there, *moved;
+	int fd;
+
+	set_limit(LIMIT);
+	there = map_pages(2 * LIMIT, 0);
+	buf = map_pages(LIMIT - 2, MAP_LOCKED);
+	moved = mremap(buf, (LIMIT - 2) * page, (LIMIT + 1) * page,
+		       MREMAP_MAYMOVE);
+	check(moved == MAP_FAILED && errno == EAGAIN, "one page too many");
+	check(vm_lck() == LIMIT - 2, "VmLck %ld", vm_lck());
+	moved = mremap(buf, (LIMIT - 2) * page, LIMIT * page, MREMAP_MAYMOVE);
+	check(moved != MAP_FAILED, "grow: %s", strerror(errno));
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	buf = moved;
+
+	/* A move that does not grow fits at the limit. */
+	moved = mremap(buf, LIMIT * page, LIMIT * page,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, there);
+	check(moved == there, "move: %s", strerror(errno));
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	buf = moved;
+	moved = mremap(buf, LIMIT * page, 5 * page, 0);
+	check(moved == buf, "shrink: %s", strerror(errno));
+	check(vm_lck() == 5, "VmLck %ld", vm_lck());
+
+	/* From the middle of a mapping, growing on the way. */
+	moved = mremap(buf + page, 2 * page, 4 * page,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, there + LIMIT * page);
+	check(moved == there + LIMIT * page, "split: %s", strerror(errno));
+	check(vm_lck() == 7, "VmLck %ld", vm_lck());
+	moved = mremap(moved, 4 * page, 4 * page,
+		       MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	check(moved != MAP_FAILED, "keep: %s", strerror(errno));
+	check(vm_lck() == 7, "VmLck %ld", vm_lck());
+	munmap(moved, 4 * page);
+	munmap(there, 2 * LIMIT * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+
+	/* An old length of 0 makes a second mapping of shared memory. */
+	fd = memfd_create("locked_vm", 0);
+	check(fd >= 0 && !ftruncate(fd, LIMIT * page), "memfd");
+	buf = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_LOCKED, fd, 0);
+	moved = mremap(buf, 0, 2 * page, MREMAP_MAYMOVE);
+	check(moved != MAP_FAILED, "duplicate: %s", strerror(errno));
+	check(vm_lck() == 5, "VmLck %ld", vm_lck());
+	munmap(moved, 2 * page);
+	munmap(buf, 3 * page);
+	close(fd);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+static char *new_stack(int nr)
+{
+	char *top = (char *)STACKS + nr * STACK_SPACE;
+
+	return mmap(top, page, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		    MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN |
+		    MAP_LOCKED, -1, 0);
+}
+
+static void test_stack(void)
+{
+	char *stack, *buf;
+	int i;
+
+	set_limit(LIMIT);
+	stack = new_stack(MAX_WORKERS + 1);
+	check(stack != MAP_FAILED, "stack: %s", strerror(errno));
+	for (i = 1; i < 4; i++)
+		check(touch(stack - i * page), "growth");
+	check(vm_lck() == 4, "VmLck %ld", vm_lck());
+	buf = map_pages(LIMIT - 5, MAP_LOCKED);
+	check(touch(stack - 4 * page), "growth up to the limit");
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	check(!touch(stack - 5 * page), "growth above the limit");
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	munmap(stack - 8 * page, 9 * page);
+	munmap(buf, (LIMIT - 5) * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+/* mlockall() is for a process of its own: it locks the library and all. */
+static void mlockall_child(void)
+{
+	unsigned long total;
+	char *old, *buf;
+	long locked;
+
+	set_limit(LIMIT);
+	check(!mlockall(MCL_FUTURE), "MCL_FUTURE: %s", strerror(errno));
+	old = sbrk(0);
+	check(sbrk((LIMIT + 2) * page) == (void *)-1, "brk above the limit");
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	check(sbrk(4 * page) == old, "brk: %s", strerror(errno));
+	check(vm_lck() == 4, "VmLck %ld", vm_lck());
+	buf = map_pages(LIMIT - 4, 0);
+	check(buf != MAP_FAILED, "mmap: %s", strerror(errno));
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	check(sbrk(page) == (void *)-1, "brk at the limit");
+	check(!brk(old), "brk back");
+	check(!munlockall(), "munlockall");
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	munmap(buf, (LIMIT - 4) * page);
+
+	total = status_pages("VmSize:");
+	set_limit(total - 1);
+	check(mlockall(MCL_CURRENT) == -1 && errno == ENOMEM,
+	      "mlockall above the limit");
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	set_limit(total);
+	check(!mlockall(MCL_CURRENT), "mlockall: %s", strerror(errno));
+	locked = vm_lck();
+	check(locked > 0 && locked <= (long)total, "VmLck %ld of %lu", locked,
+	      total);
+	check(!mlockall(MCL_CURRENT | MCL_ONFAULT), "mlockall again");
+	check(vm_lck() == locked, "VmLck %ld, was %ld", vm_lck(), locked);
+	check(!munlockall(), "munlockall");
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+static void in_child(void (*func)(void))
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		func();
+		fflush(stdout);
+		_exit(!!failures);
+	}
+	waitpid(pid, &status, 0);
+	failures += status != 0;
+}
+
+static void fork_child(void)
+{
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+static void test_mlockall(void)
+{
+	in_child(mlockall_child);
+}
+
+static void test_fork(void)
+{
+	char *buf;
+
+	set_limit(LIMIT);
+	buf = map_pages(LIMIT, MAP_LOCKED);
+	check(buf != MAP_FAILED, "mmap: %s", strerror(errno));
+	in_child(fork_child);
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+	munmap(buf, LIMIT * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+static void test_vfio(void)
+{
+	char *buf = map_pages(LIMIT + 1, 0);
+	long before = pins();
+	int group;
+
+	set_limit(LIMIT);
+	for (group = 0; group < nr_groups; group++) {
+		check(!vfio_map(group, buf, IOVA, LIMIT), "map: %s",
+		      strerror(errno));
+		check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+		check(vfio_map(group, buf, 2 * IOVA, 1) == -1 &&
+		      errno == ENOMEM, "map above the limit");
+		check(mlock(buf, page) == -1 && errno == ENOMEM,
+		      "mlock above the limit");
+		check(pins() - before == LIMIT, "%ld pins", pins() - before);
+		check(vfio_unmap(group, IOVA, LIMIT) == LIMIT, "unmap");
+		check(vm_lck() == 0, "VmLck %ld", vm_lck());
+
+		/* Nothing may stay charged, mapped or pinned. */
+		check(vfio_map(group, buf, IOVA, LIMIT + 1) == -1 &&
+		      errno == ENOMEM, "map of one page too many");
+		check(vm_lck() == 0, "VmLck %ld", vm_lck());
+		check(vfio_unmap(group, IOVA, LIMIT + 1) == 0, "mapped");
+		check(pins() == before, "%ld pins", pins() - before);
+
+		check(!mlock(buf, 3 * page), "mlock: %s", strerror(errno));
+		check(vfio_map(group, buf, IOVA, LIMIT - 2) == -1 &&
+		      errno == ENOMEM, "map of one page too many");
+		check(vm_lck() == 3, "VmLck %ld", vm_lck());
+		check(!vfio_map(group, buf, IOVA, LIMIT - 3), "map: %s",
+		      strerror(errno));
+		check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+		check(!munlock(buf, 3 * page), "munlock");
+		check(vfio_unmap(group, IOVA, LIMIT - 3) == LIMIT - 3, "unmap");
+		check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	}
+	munmap(buf, (LIMIT + 1) * page);
+}
+
+/* In the process itself: VFIO charges the mm that maps. */
+static void test_vfio_mlockall(void)
+{
+	unsigned long total;
+	char *buf;
+
+	set_limit(LIMIT);
+	buf = map_pages(LIMIT, 0);
+	check(!vfio_map(0, buf, IOVA, LIMIT), "map: %s", strerror(errno));
+	total = status_pages("VmSize:");
+	set_limit(total);
+	check(mlockall(MCL_CURRENT) == -1 && errno == ENOMEM,
+	      "mlockall of %lu pages with %d pinned", total, LIMIT);
+	check(vm_lck() == LIMIT, "VmLck %ld, limit %lu", vm_lck(), total);
+	munlockall();
+	check(vfio_unmap(0, IOVA, LIMIT) == LIMIT, "unmap");
+	munmap(buf, LIMIT * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+/* -------------------------------------------------------------------------
+ * Many threads
+ */
+
+struct worker {
+	pthread_t thread;
+	int nr;
+	unsigned int seed;
+	/* The race for one page. */
+	char *spare;		/* a page that is not locked */
+	char *grown;		/* one that is and that mremap() grows */
+	char *stack;		/* one that is and that grows down */
+	int winner;
+	/* The free-for-all. */
+	long held;		/* pages that should be charged */
+	unsigned long won, lost;
+};
+
+static struct worker workers[MAX_WORKERS];
+static int nr_cpus;
+static int nr_workers;
+
+/*
+ * Waits until all workers are here.  Spins, so that they go on at the same
+ * moment; there are no more of them than CPUs, if there are two CPUs.
+ */
+static int arrived, generation;
+
+static void meet(void)
+{
+	int now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+	int i = 0;
+
+	if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == nr_workers) {
+		__atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&generation, now + 1, __ATOMIC_RELEASE);
+		return;
+	}
+	while (__atomic_load_n(&generation, __ATOMIC_ACQUIRE) == now)
+		if (++i % 1000 == 0)
+			sched_yield();
+}
+
+/*
+ * The sampler, which never sleeps.  It reads without a lock, so it sees what a
+ * call adds and takes back at once.
+ */
+static bool sampler_stop;
+static long sampler_max;
+static unsigned long samples;
+
+static void *sampler(void *arg)
+{
+	long now;
+
+	(void)arg;
+	sampler_max = 0;
+	samples = 0;
+	while (!__atomic_load_n(&sampler_stop, __ATOMIC_RELAXED)) {
+		now = vm_lck();
+		if (now > sampler_max)
+			sampler_max = now;
+		samples++;
+	}
+	return NULL;
+}
+
+enum racer { MLOCK, MMAP, MREMAP, STACK, VFIO, NR_RACERS };
+
+static const char * const racer_names[NR_RACERS] = {
+	"mlock", "mmap", "mremap", "stack", "vfio",
+};
+
+static unsigned long wins[NR_RACERS];
+
+/* Tries to get one page more, and true if it was there. */
+static bool race(struct worker *worker, enum racer racer, char **got)
+{
+	switch (racer) {
+	case MLOCK:
+		return !mlock(worker->spare, page);
+	case MMAP:
+		*got = map_pages(1, MAP_LOCKED);
+		return *got != MAP_FAILED;
+	case MREMAP:
+		*got = mremap(worker->grown, page, 2 * page, MREMAP_MAYMOVE);
+		if (*got == MAP_FAILED)
+			return false;
+		worker->grown = *got;
+		return true;
+	case STACK:
+		return touch(worker->stack - page);
+	case VFIO:
+		return !vfio_map(worker->nr % nr_groups, worker->spare,
+				 IOVA * (worker->nr + 1), 1);
+	default:
+		return false;
+	}
+}
+
+static void give_back(struct worker *worker, enum racer racer, char *got)
+{
+	switch (racer) {
+	case MLOCK:
+		munlock(worker->spare, page);
+		break;
+	case MMAP:
+		munmap(got, page);
+		break;
+	case MREMAP:
+		mremap(worker->grown, 2 * page, page, 0);
+		break;
+	case STACK:
+		munmap(worker->stack - page, page);
+		break;
+	case VFIO:
+		vfio_unmap(worker->nr % nr_groups, IOVA * (worker->nr + 1), 1);
+		break;
+	default:
+		break;
+	}
+}
+
+static int rounds_without, rounds_with_many;
+
+static void count_winners(int round)
+{
+	long limit = 2 * nr_workers + 1;
+	int winners = 0, i;
+
+	for (i = 0; i < nr_workers; i++)
+		winners += workers[i].winner;
+	rounds_without += winners == 0;
+	rounds_with_many += winners > 1;
+	if (round % 16 == 0)
+		check(vm_lck() == limit - 1 + winners,
+		      "VmLck %ld with %d winners", vm_lck(), winners);
+}
+
+static void *last_page_worker(void *arg)
+{
+	struct worker *worker = arg;
+	enum racer racer;
+	char *got;
+	int i;
+
+	for (i = 0; i < LAST_PAGE_ROUNDS; i++) {
+		racer = xorshift(&worker->seed) % (NR_RACERS - !nr_groups);
+		got = NULL;
+		meet();
+		worker->winner = race(worker, racer, &got);
+		meet();
+		if (worker->nr == 0)
+			count_winners(i);
+		meet();
+		if (!worker->winner)
+			continue;
+		__atomic_add_fetch(&wins[racer], 1, __ATOMIC_RELAXED);
+		give_back(worker, racer, got);
+	}
+	return NULL;
+}
+
+/*
+ * All threads want one page, each in its own way, and there is one.  Two winners
+ * are one too many, and no winner means that a loser was in the way of all.
+ */
+static void test_last_page(void)
+{
+	struct worker *worker;
+	long limit;
+	int i;
+
+	nr_workers = nr_cpus < 2 ? 2 : nr_cpus;
+	nr_workers = nr_workers > MAX_WORKERS ? MAX_WORKERS : nr_workers;
+	limit = 2 * nr_workers + 1;
+	set_limit(limit);
+	for (i = 0; i < nr_workers; i++) {
+		worker = &workers[i];
+		worker->spare = map_pages(1, 0);
+		worker->grown = map_pages(1, MAP_LOCKED);
+		worker->stack = new_stack(i + 1);
+		check(worker->grown != MAP_FAILED &&
+		      worker->stack != MAP_FAILED, "worker %d: %s", i,
+		      strerror(errno));
+	}
+	check(vm_lck() == limit - 1, "VmLck %ld", vm_lck());
+	for (i = 1; i < nr_workers; i++)
+		pthread_create(&workers[i].thread, NULL, last_page_worker,
+			       &workers[i]);
+	last_page_worker(&workers[0]);
+	for (i = 1; i < nr_workers; i++)
+		pthread_join(workers[i].thread, NULL);
+	check(!rounds_without, "%d of %d rounds without a winner",
+	      rounds_without, LAST_PAGE_ROUNDS);
+	check(!rounds_with_many, "%d of %d rounds with several",
+	      rounds_with_many, LAST_PAGE_ROUNDS);
+	check(vm_lck() == limit - 1, "VmLck %ld", vm_lck());
+	for (i = 0; i < nr_workers; i++) {
+		munmap(workers[i].spare, page);
+		munmap(workers[i].grown, page);
+		munmap(workers[i].stack, page);
+	}
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	for (i = 0; i < NR_RACERS; i++)
+		ksft_print_msg("%s won %lu rounds\n", racer_names[i], wins[i]);
+}
+
+static bool count_call(struct worker *worker, bool won)
+{
+	if (won)
+		worker->won++;
+	else
+		worker->lost++;
+	return won;
+}
+
+/* Each of these ends as it began, but for `held`. */
+static void churn_mlock(struct worker *worker, char *buf)
+{
+	unsigned int first = xorshift(&worker->seed) % CHURN_PAGES;
+	unsigned int nr = 1 + xorshift(&worker->seed) % (CHURN_PAGES - first);
+
+	if (!count_call(worker, !mlock(buf + first * page, nr * page)))
+		return;
+	/* Once more, for more than is locked. */
+	if (count_call(worker, !mlock(buf, CHURN_PAGES * page)))
+		munlock(buf, CHURN_PAGES * page);
+	else
+		munlock(buf + first * page, nr * page);
+}
+
+static void churn_mmap(struct worker *worker)
+{
+	unsigned int nr = 1 + xorshift(&worker->seed) % CHURN_PAGES;
+	char *buf = map_pages(nr, MAP_LOCKED);
+	char *again;
+
+	if (!count_call(worker, buf != MAP_FAILED))
+		return;
+	again = mmap(buf, nr * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_FIXED | MAP_LOCKED, -1, 0);
+	count_call(worker, again != MAP_FAILED);
+	munmap(buf, nr * page);
+}
+
+static void churn_mremap(struct worker *worker)
+{
+	unsigned int old = 1 + xorshift(&worker->seed) % (CHURN_PAGES / 2);
+	unsigned int new = old + xorshift(&worker->seed) % (CHURN_PAGES / 2);
+	char *buf = map_pages(old, MAP_LOCKED);
+	char *moved;
+
+	if (!count_call(worker, buf != MAP_FAILED))
+		return;
+	moved = mremap(buf, old * page, new * page, MREMAP_MAYMOVE);
+	if (count_call(worker, moved != MAP_FAILED))
+		munmap(moved, new * page);
+	else
+		munmap(buf, old * page);
+}
+
+static void churn_stack(struct worker *worker)
+{
+	unsigned int nr = 1 + xorshift(&worker->seed) % (CHURN_PAGES / 2);
+	char *stack = new_stack(worker->nr + 1);
+	unsigned int i;
+
+	if (!count_call(worker, stack != MAP_FAILED))
+		return;
+	for (i = 1; i <= nr; i++)
+		if (!count_call(worker, touch(stack - i * page)))
+			break;
+	munmap(stack - nr * page, (nr + 1) * page);
+}
+
+static void churn_vfio(struct worker *worker, char *buf)
+{
+	unsigned int nr = 1 + xorshift(&worker->seed) % CHURN_PAGES;
+	uint64_t iova = IOVA * (worker->nr + 1);
+	int group = worker->nr % nr_groups;
+
+	if (count_call(worker, !vfio_map(group, buf, iova, nr)))
+		check(vfio_unmap(group, iova, nr) == nr, "unmap");
+}
+
+static pthread_barrier_t churn_barrier;
+
+static void *churn_worker(void *arg)
+{
+	char *held = NULL, *buf = map_pages(CHURN_PAGES, 0);
+	struct worker *worker = arg;
+	unsigned int nr;
+	int i, j;
+
+	for (i = 0; i < CHURN_EPOCHS; i++) {
+		/* Something to be counted while the main thread looks. */
+		nr = xorshift(&worker->seed) % CHURN_PAGES;
+		held = nr ? map_pages(nr, MAP_LOCKED) : MAP_FAILED;
+		worker->held = held == MAP_FAILED ? 0 : nr;
+		for (j = 0; j < CHURN_CALLS; j++) {
+			switch (xorshift(&worker->seed) %
+				(NR_RACERS - !nr_groups)) {
+			case MLOCK:
+				churn_mlock(worker, buf);
+				break;
+			case MMAP:
+				churn_mmap(worker);
+				break;
+			case MREMAP:
+				churn_mremap(worker);
+				break;
+			case STACK:
+				churn_stack(worker);
+				break;
+			case VFIO:
+				churn_vfio(worker, buf);
+				break;
+			}
+		}
+		pthread_barrier_wait(&churn_barrier);
+		/* The main thread adds up here. */
+		pthread_barrier_wait(&churn_barrier);
+		if (worker->held)
+			munmap(held, worker->held * page);
+	}
+	munmap(buf, CHURN_PAGES * page);
+	return NULL;
+}
+
+/*
+ * io_uring charges user_struct.locked_vm and mm->pinned_vm: neighbours that the
+ * limit also holds for, and that VmLck must not notice.
+ */
+static bool uring_stop;
+static unsigned long uring_calls;
+
+static void *uring_worker(void *arg)
+{
+	struct io_uring_params params = {};
+	struct iovec iov;
+	int fd;
+
+	(void)arg;
+	fd = syscall(__NR_io_uring_setup, 1, &params);
+	if (fd < 0)
+		return NULL;
+	iov.iov_len = 4 * page;
+	iov.iov_base = map_pages(4, 0);
+	while (!__atomic_load_n(&uring_stop, __ATOMIC_RELAXED)) {
+		if (syscall(__NR_io_uring_register, fd,
+			    IORING_REGISTER_BUFFERS, &iov, 1)) {
+			sched_yield();
+			continue;
+		}
+		uring_calls++;
+		syscall(__NR_io_uring_register, fd,
+			IORING_UNREGISTER_BUFFERS, NULL, 0);
+	}
+	munmap(iov.iov_base, iov.iov_len);
+	close(fd);
+	return NULL;
+}
+
+/*
+ * All kinds of calls of all sizes, at a limit that about half of them find
+ * reached, while somebody watches.
+ */
+static void test_churn(void)
+{
+	unsigned long won = 0, lost = 0;
+	long before = pins(), limit, sum;
+	pthread_t watch, uring;
+	int i, j;
+
+	nr_workers = nr_cpus < 4 ? 4 : nr_cpus;
+	nr_workers = nr_workers > MAX_WORKERS ? MAX_WORKERS : nr_workers;
+	pthread_barrier_init(&churn_barrier, NULL, nr_workers + 1);
+	limit = CHURN_PAGES * (nr_workers + 1) / 2;
+	set_limit(limit);
+	sampler_stop = false;
+	uring_stop = false;
+	pthread_create(&watch, NULL, sampler, NULL);
+	pthread_create(&uring, NULL, uring_worker, NULL);
+	for (i = 0; i < nr_workers; i++) {
+		workers[i].won = 0;
+		workers[i].lost = 0;
+		pthread_create(&workers[i].thread, NULL, churn_worker,
+			       &workers[i]);
+	}
+	for (i = 0; i < CHURN_EPOCHS; i++) {
+		pthread_barrier_wait(&churn_barrier);
+		for (sum = 0, j = 0; j < nr_workers; j++)
+			sum += workers[j].held;
+		check(vm_lck() == sum, "VmLck %ld, should be %ld", vm_lck(),
+		      sum);
+		pthread_barrier_wait(&churn_barrier);
+	}
+	for (i = 0; i < nr_workers; i++) {
+		pthread_join(workers[i].thread, NULL);
+		won += workers[i].won;
+		lost += workers[i].lost;
+	}
+	__atomic_store_n(&uring_stop, true, __ATOMIC_RELAXED);
+	pthread_join(uring, NULL);
+	__atomic_store_n(&sampler_stop, true, __ATOMIC_RELAXED);
+	pthread_join(watch, NULL);
+
+	check(sampler_max <= limit, "VmLck was %ld, limit %ld", sampler_max,
+	      limit);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	check(status_pages("VmPin:") == 0, "VmPin %ld", status_pages("VmPin:"));
+	check(pins() == before, "%ld pins", pins() - before);
+	check(won && lost, "%lu calls had room, %lu had not", won, lost);
+	ksft_print_msg("%lu calls had room, %lu had not; VmLck at most %ld of %ld in %lu samples; %lu io_uring registrations\n",
+		       won, lost, sampler_max, limit, samples, uring_calls);
+}
+
+/* -------------------------------------------------------------------------
+ * Calls that are too big, beside others that fit.
+ */
+
+static bool greedy_stop;
+static unsigned long greedy_calls;
+
+static void *greedy_worker(void *arg)
+{
+	size_t pages = *(size_t *)arg;
+	char *buf = map_pages(pages, 0);
+	bool vfio = nr_groups;
+
+	while (!__atomic_load_n(&greedy_stop, __ATOMIC_RELAXED)) {
+		if (vfio)
+			check(mlock(buf, pages * page) == -1, "mlock");
+		check(map_pages(pages, MAP_LOCKED) == MAP_FAILED, "mmap");
+		greedy_calls += 1 + vfio;
+	}
+	munmap(buf, pages * page);
+	return NULL;
+}
+
+/*
+ * A call that fails must not be seen, not even for a moment: one that fits would
+ * fail by it.
+ */
+static void test_greedy(void)
+{
+	size_t pages = LIMIT + 1;
+	pthread_t greedy, watch;
+	int i, refused = 0;
+	char *buf;
+
+	set_limit(LIMIT);
+	buf = map_pages(LIMIT, 0);
+	greedy_stop = false;
+	greedy_calls = 0;
+	sampler_stop = false;
+	pthread_create(&greedy, NULL, greedy_worker, &pages);
+	pthread_create(&watch, NULL, sampler, NULL);
+	for (i = 0; i < LAST_PAGE_ROUNDS; i++) {
+		if (nr_groups) {
+			if (vfio_map(0, buf, IOVA, LIMIT))
+				refused++;
+			else
+				vfio_unmap(0, IOVA, LIMIT);
+		} else {
+			if (mlock(buf, LIMIT * page))
+				refused++;
+			else
+				munlock(buf, LIMIT * page);
+		}
+	}
+	__atomic_store_n(&greedy_stop, true, __ATOMIC_RELAXED);
+	pthread_join(greedy, NULL);
+	__atomic_store_n(&sampler_stop, true, __ATOMIC_RELAXED);
+	pthread_join(watch, NULL);
+	check(!refused, "%d of %d calls that fit were refused", refused,
+	      LAST_PAGE_ROUNDS);
+	check(sampler_max <= LIMIT, "VmLck was %ld, limit %d", sampler_max,
+	      LIMIT);
+	munmap(buf, LIMIT * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	ksft_print_msg("%d calls that fit beside %lu that do not; VmLck at most %ld of %d in %lu samples\n",
+		       LAST_PAGE_ROUNDS, greedy_calls, sampler_max, LIMIT,
+		       samples);
+}
+
+static const struct {
+	const char *name;
+	void (*func)(void);
+	bool vfio;	/* needs a group */
+	bool ktask;	/* needs the series */
+} cases[] = {
+	{ "mlock is exact", test_mlock },
+	{ "mmap is exact", test_mmap },
+	{ "mremap is exact", test_mremap },
+	{ "stack growth is exact", test_stack },
+	{ "mlockall and brk are exact", test_mlockall },
+	{ "a forked child starts at zero", test_fork },
+	{ "vfio is exact", test_vfio, true },
+	{ "mlockall respects pinned pages", test_vfio_mlockall, true, true },
+	{ "one of many gets the last page", test_last_page },
+	{ "the limit holds and the sum is right", test_churn },
+	{ "calls that fail are not seen", test_greedy },
+};
+
+int main(void)
+{
+	struct sigaction action = { .sa_handler = segv_handler };
+	const char *reason;
+	unsigned int i;
+	int failed;
+
+	page = sysconf(_SC_PAGESIZE);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	ksft_print_header();
+
+	open_groups();
+	if (!getuid())
+		start_pins_child();
+	if (!getuid() && setresuid(NOBODY, NOBODY, NOBODY))
+		ksft_exit_skip("cannot become an ordinary user\n");
+	sigaction(SIGSEGV, &action, NULL);
+	nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	for (i = 0; i < MAX_WORKERS; i++) {
+		workers[i].nr = i;
+		workers[i].seed = 0x9e3779b9 * (i + 1);
+	}
+
+	if (vm_lck())
+		ksft_exit_skip("VmLck is not 0 to begin with\n");
+	ksft_set_plan(ARRAY_SIZE(cases));
+	ksft_print_msg("%d CPUs, %d VFIO groups\n", nr_cpus, nr_groups);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		reason = cases[i].vfio && !nr_groups ? no_group : NULL;
+		if (!reason && cases[i].ktask && access("/sys/module/ktask", F_OK))
+			reason = "before ktask only total_vm counted";
+		if (reason) {
+			ksft_test_result_skip("%s: %s\n", cases[i].name,
+					      reason);
+			continue;
+		}
+		failed = failures;
+		failures = 0;
+		cases[i].func();
+		ksft_test_result(!failures, "%s\n", cases[i].name);
+		failures += failed;
+	}
+
+	ksft_finished();
+}
