@@ -28,7 +28,8 @@ pkgs_build=(bc bison ccache cpio flex gcc git kmod libc6-dev libelf-dev make
 # shellcheck disable=SC2034
 pkgs_run=(busybox-static iproute2 kmod procps python3 qemu-system-x86)
 # shellcheck disable=SC2034
-pkgs_check=(clang codespell coccinelle python3-ply python3-git shellcheck sparse)
+pkgs_check=(clang codespell coccinelle python3-git python3-ply python3-sphinx shellcheck
+	    sparse)
 
 say()
 {
