@@ -14,14 +14,13 @@
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
 #include <linux/ktask.h>
+#include <linux/ktime.h>
 #include <linux/moduleparam.h>
 #include <linux/nodemask.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
-#include <linux/sched/clock.h>
 #include <linux/sched/deadline.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/prio.h>
 #include <linux/sched/rt.h>
 #include <linux/sched/stat.h>
@@ -30,7 +29,6 @@
 #include <linux/slab.h>
 #include <linux/timer.h>
 #include <linux/topology.h>
-#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/sched/types.h>
 #include <kunit/visibility.h>
@@ -135,11 +133,12 @@ struct ktask_thread {
 /*
  * enum ktask_state - what becomes of a work item
  *
- * FREE     to QUEUED   ktask_get_work(), the only way out of the pool
+ * FREE     to QUEUED   ktask_add_helper(), the only way out of the pool
  * QUEUED   to JOINED   its worker, by ktask_helper_join()
  * QUEUED   to FREE     ktask_detach() cancelled the work
  * QUEUED   to DETACHED ktask_detach() could not, a worker is on its way
  * DETACHED to FREE     its worker, which touches nothing else
+ * QUEUED   to LEFT     its worker, by ktask_helper_join() if it is not wanted
  * JOINED   to LEFT     its worker, by ktask_helper_leave()
  * LEFT     to FREE     its worker, or for a failed chunk the caller after undo
  */
@@ -161,8 +160,9 @@ enum ktask_state {
  * @kw_prio: the kernel priority that it runs at or was lent (L)
  * @kw_state: see &enum ktask_state (L)
  * @kw_leaving: the helper is about to leave, no boost may begin (L)
+ * @kw_charged: it counts against the limits (L)
  * @kw_unwanted: the helper has to leave for the load or a limit (T)
- * @kw_boosting: the caller is lending its priority (A)
+ * @kw_boosting: the caller is lending its priority, the helper must stay (L)
  */
 struct ktask_work {
 	struct work_struct	kw_work;
@@ -173,8 +173,9 @@ struct ktask_work {
 	short			kw_prio;
 	u8			kw_state;
 	bool			kw_leaving;
+	bool			kw_boosting;
+	bool			kw_charged;
 	bool			kw_unwanted;
-	int			kw_boosting;
 };
 
 /**
@@ -192,8 +193,7 @@ struct ktask_work {
  * @kt_next_look: jiffies at which to look for idle CPUs again (A)
  * @kt_nr_helpers: helpers QUEUED or JOINED (L)
  * @kt_threads: threads that finished a chunk (L)
- * @kt_finishing: no helper may be queued any more (L)
- * @kt_waiting: the caller waits for helpers (L)
+ * @kt_waiting: the caller waits for helpers, no more may be queued (L)
  * @kt_joined: threads of JOINED work items (L)
  * @kt_waiters: in ktask_waiters while kt_waiting (L)
  */
@@ -211,7 +211,6 @@ struct ktask_task {
 	unsigned long		kt_next_look;
 	unsigned int		kt_nr_helpers;
 	unsigned int		kt_threads;
-	bool			kt_finishing;
 	bool			kt_waiting;
 	struct list_head	kt_joined;
 	struct list_head	kt_waiters;
@@ -366,17 +365,12 @@ static bool ktask_early(void)
 	return early >= 0 ? early : system_state < SYSTEM_RUNNING;
 }
 
-static int ktask_percent_of(int cpus)
-{
-	return ktask_enabled ? cpus * ktask_cpu_percent / 100 : 0;
-}
-
 static int ktask_nearest(int nid)
 {
 	int best = NUMA_NO_NODE;
 	int i;
 
-	for (i = 0; i < nr_node_ids; i++) {
+	for_each_node(i) {
 		if (!ktask_nids[i].cpus)
 			continue;
 		if (best == NUMA_NO_NODE ||
@@ -397,49 +391,27 @@ static int ktask_count_cpus(int nid, int leaving)
 	return cpus;
 }
 
-/* Count online CPUs, without @leaving (or -1), and set the limits by them. */
+/* Set the limits by the online CPUs, without @leaving unless that is -1. */
 static void ktask_set_limits_locked(int leaving)
 {
+	unsigned int percent = READ_ONCE(ktask_cpu_percent);
 	int nid, cpus, limit;
-	int online = 0;
 
 	lockdep_assert_held(&ktask_lock);
-	for (nid = 0; nid < nr_node_ids; nid++) {
+	if (!READ_ONCE(ktask_enabled))
+		percent = 0;
+	for_each_node(nid) {
 		cpus = ktask_count_cpus(nid, leaving);
-		limit = ktask_percent_of(cpus);
-		if (cpus && ktask_enabled && ktask_cpu_percent)
+		limit = cpus * percent / 100;
+		if (cpus && percent)
 			limit = max(limit, 1);
 		WRITE_ONCE(ktask_nids[nid].cpus, cpus);
 		WRITE_ONCE(ktask_nids[nid].limit, limit);
-		online += cpus;
 	}
-	for (nid = 0; nid < nr_node_ids; nid++)
+	for_each_node(nid)
 		WRITE_ONCE(ktask_nids[nid].near, ktask_nearest(nid));
-	WRITE_ONCE(ktask_limit, ktask_percent_of(online));
-}
-
-static void ktask_set_limits(int leaving)
-{
-	spin_lock_bh(&ktask_lock);
-	ktask_set_limits_locked(leaving);
-	spin_unlock_bh(&ktask_lock);
-	/*
-	 * ktask_take_chunk() looks at the limits and takes a chunk in one
-	 * section with preemption off: what comes after here sees the new ones.
-	 */
-	synchronize_rcu();
-}
-
-static int ktask_cpu_up(unsigned int cpu)
-{
-	ktask_set_limits(-1);
-	return 0;
-}
-
-static int ktask_cpu_down(unsigned int cpu)
-{
-	ktask_set_limits(cpu);
-	return 0;
+	cpus = num_online_cpus() - (leaving >= 0);
+	WRITE_ONCE(ktask_limit, cpus * percent / 100);
 }
 
 /* The most helpers at a time on node @nid, or in the system. */
@@ -476,7 +448,8 @@ static bool ktask_node_idle(int nid)
 	if (ktask_early() || ktask_test_hook(ignore_load))
 		return true;
 	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask) {
-		if (idle_cpu(cpu) && queued-- <= 0)
+		if (workqueue_unbound_cpu(cpu) && idle_cpu(cpu) &&
+		    queued-- <= 0)
 			return true;
 	}
 	return false;
@@ -527,17 +500,40 @@ static void ktask_put_work(struct ktask_work *kw)
 	list_add_tail(&kw->kw_thread.kh_list, &ktask_free);
 }
 
-/* A helper QUEUED or JOINED is one no more. */
-static void ktask_uncount(struct ktask_work *kw)
+/* Count item @kw against the limits of the system and of its node. */
+static void ktask_charge(struct ktask_work *kw)
+{
+	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
+
+	lockdep_assert_held(&ktask_lock);
+	kw->kw_charged = true;
+	WRITE_ONCE(kd->helpers, kd->helpers + 1);
+	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers + 1);
+}
+
+static void ktask_uncharge(struct ktask_work *kw)
+{
+	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
+
+	lockdep_assert_held(&ktask_lock);
+	if (!kw->kw_charged)
+		return;
+	kw->kw_charged = false;
+	WRITE_ONCE(kd->helpers, kd->helpers - 1);
+	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers - 1);
+}
+
+/* An item is no longer in ktask_queued or in its task's kt_joined. */
+static void ktask_unlink(struct ktask_work *kw)
 {
 	struct ktask_thread *kh = &kw->kw_thread;
 	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
 
 	lockdep_assert_held(&ktask_lock);
+	list_del(&kh->kh_list);
 	if (kw->kw_state == KTASK_WORK_QUEUED)
 		WRITE_ONCE(kd->queued, kd->queued - 1);
-	WRITE_ONCE(kd->helpers, kd->helpers - 1);
-	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers - 1);
+	ktask_uncharge(kw);
 	WRITE_ONCE(kh->kh_task->kt_nr_helpers, kh->kh_task->kt_nr_helpers - 1);
 	WRITE_ONCE(kh->kh_node->kn_threads, kh->kh_node->kn_threads - 1);
 	kh->kh_task = NULL;
@@ -550,8 +546,7 @@ static void ktask_uncount(struct ktask_work *kw)
 static void ktask_detach(struct ktask_work *kw)
 {
 	lockdep_assert_held(&ktask_lock);
-	list_del(&kw->kw_thread.kh_list);
-	ktask_uncount(kw);
+	ktask_unlink(kw);
 	kw->kw_state = KTASK_WORK_DETACHED;
 	if (cancel_work(&kw->kw_work)) {
 		ktask_put_work(kw);
@@ -559,6 +554,46 @@ static void ktask_detach(struct ktask_work *kw)
 	} else {
 		ktask_stat_add(KTASK_STAT_HELPERS_DETACHED, 1);
 	}
+}
+
+/* Limits became lower: helpers that have not started go before those that have. */
+static void ktask_detach_excess(void)
+{
+	struct ktask_work *kw, *next;
+
+	lockdep_assert_held(&ktask_lock);
+	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
+		if (!ktask_within_limits(kw->kw_nid, 0, 0))
+			ktask_detach(kw);
+	}
+}
+
+/*
+ * Chunks are taken by what limits were seen in an RCU read-side section, see
+ * ktask_take_chunk(): what starts after here keeps to the new ones.
+ */
+static void ktask_set_limits(int leaving)
+{
+	spin_lock_bh(&ktask_lock);
+	ktask_set_limits_locked(leaving);
+	ktask_detach_excess();
+	spin_unlock_bh(&ktask_lock);
+	synchronize_rcu();
+}
+
+/* Limits only grow here, so nobody has to be waited for. */
+static int ktask_cpu_up(unsigned int cpu)
+{
+	spin_lock_bh(&ktask_lock);
+	ktask_set_limits_locked(-1);
+	spin_unlock_bh(&ktask_lock);
+	return 0;
+}
+
+static int ktask_cpu_down(unsigned int cpu)
+{
+	ktask_set_limits(cpu);
+	return 0;
 }
 
 /*
@@ -583,25 +618,24 @@ static void ktask_take_back(struct timer_list *timer)
 static DEFINE_TIMER(ktask_timer, ktask_take_back);
 
 /*
- * Make a free item a helper for part @kn that is to run on node @nid, where
- * ktask_place() found room.
+ * Queue a helper for part @kn on node @nid, where ktask_place() found room.
  *
- * Return: the item, to be queued once ktask_lock has been given up, or NULL.
+ * Return: whether there was room, and an item, after all.
  */
-static struct ktask_work *ktask_get_work(struct ktask_task *kt,
-					 struct ktask_node *kn, int nid)
+static bool ktask_add_helper(struct ktask_task *kt, struct ktask_node *kn,
+			     int nid)
 {
 	struct ktask_nid *kd = &ktask_nids[nid];
 	struct ktask_work *kw;
 
 	lockdep_assert_held(&ktask_lock);
-	if (kt->kt_finishing || kt->kt_nr_helpers >= kt->kt_max_helpers ||
+	if (kt->kt_waiting || kt->kt_nr_helpers >= kt->kt_max_helpers ||
 	    !ktask_within_limits(nid, 1, 1))
-		return NULL;
+		return false;
 	kw = list_first_entry_or_null(&ktask_free, struct ktask_work,
 				      kw_thread.kh_list);
 	if (!kw)
-		return NULL;
+		return false;
 
 	kw->kw_state = KTASK_WORK_QUEUED;
 	kw->kw_nid = nid;
@@ -613,20 +647,15 @@ static struct ktask_work *ktask_get_work(struct ktask_task *kt,
 	kw->kw_thread.kh_chunks = 0;
 	kw->kw_thread.kh_failed = false;
 	WRITE_ONCE(kd->queued, kd->queued + 1);
-	WRITE_ONCE(kd->helpers, kd->helpers + 1);
-	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers + 1);
+	ktask_charge(kw);
 	WRITE_ONCE(kt->kt_nr_helpers, kt->kt_nr_helpers + 1);
 	WRITE_ONCE(kn->kn_threads, kn->kn_threads + 1);
 	list_move_tail(&kw->kw_thread.kh_list, &ktask_queued);
 	if (!timer_pending(&ktask_timer))
 		mod_timer(&ktask_timer, jiffies + KTASK_QUEUE_TIMEOUT);
-	return kw;
-}
-
-static void ktask_queue_work(struct ktask_work *kw, int nid)
-{
 	ktask_stat_add(KTASK_STAT_HELPERS_STARTED, 1);
 	queue_work_node(nid, ktask_wq, &kw->kw_work);
+	return true;
 }
 
 /*
@@ -638,14 +667,16 @@ static struct ktask_node *ktask_neediest(struct ktask_task *kt, int *nid)
 {
 	struct ktask_node *best = NULL;
 	struct ktask_node *kn;
+	size_t left, need;
+	unsigned int threads;
 	size_t most = 0;
-	size_t need;
 	int place;
 
 	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
-		need = READ_ONCE(kn->kn_remaining) /
-		       (READ_ONCE(kn->kn_threads) + 1);
-		if (need <= most)
+		left = READ_ONCE(kn->kn_remaining);
+		threads = READ_ONCE(kn->kn_threads);
+		need = left / (threads + 1);
+		if (need <= most || (threads && left < kt->kt_step))
 			continue;
 		place = ktask_place(kn->kn_nid, 1);
 		if (place == NUMA_NO_NODE)
@@ -661,7 +692,7 @@ static struct ktask_node *ktask_neediest(struct ktask_task *kt, int *nid)
 static void ktask_add_helpers(struct ktask_task *kt)
 {
 	struct ktask_node *kn;
-	struct ktask_work *kw;
+	bool added;
 	int nid;
 
 	while (READ_ONCE(kt->kt_nr_helpers) < kt->kt_max_helpers) {
@@ -669,11 +700,10 @@ static void ktask_add_helpers(struct ktask_task *kt)
 		if (!kn)
 			return;
 		spin_lock_bh(&ktask_lock);
-		kw = ktask_get_work(kt, kn, nid);
+		added = ktask_add_helper(kt, kn, nid);
 		spin_unlock_bh(&ktask_lock);
-		if (!kw)
+		if (!added)
 			return;
-		ktask_queue_work(kw, nid);
 	}
 }
 
@@ -688,17 +718,22 @@ static void ktask_look(struct ktask_task *kt)
 
 /* ---- Priority ----------------------------------------------------------- */
 
-/* The kernel priority that @caller lends, lower is better. */
+/*
+ * The kernel priority that @caller lends, lower is better.  Somebody may change
+ * what is read here meanwhile; the next look sees that.
+ */
 static int ktask_lent_prio(struct task_struct *caller)
 {
-	/* Somebody may change the policy meanwhile: the next look sees it. */
-	unsigned int policy = data_race(caller->policy);
+	unsigned int policy = READ_ONCE(caller->policy);
+	unsigned int rt = READ_ONCE(caller->rt_priority);
 
 	if (policy == SCHED_DEADLINE)
-		return MAX_RT_PRIO - 1 - KTASK_DEADLINE_RT_PRIO;
-	if (policy == SCHED_FIFO || policy == SCHED_RR)
-		return MAX_RT_PRIO - 1 - data_race(caller->rt_priority);
-	return data_race(caller->static_prio);
+		rt = KTASK_DEADLINE_RT_PRIO;
+	if (rt)
+		return MAX_RT_PRIO - 1 - rt;
+	if (policy == SCHED_IDLE)
+		return NICE_TO_PRIO(MAX_NICE);
+	return READ_ONCE(caller->static_prio);
 }
 
 static void ktask_lend_prio(struct task_struct *helper, int prio)
@@ -708,12 +743,12 @@ static void ktask_lend_prio(struct task_struct *helper, int prio)
 	};
 	int policy = SCHED_FIFO;
 
+	if (READ_ONCE(current->policy) == SCHED_RR)
+		policy = SCHED_RR;
 	if (prio >= MAX_RT_PRIO) {
 		set_user_nice(helper, PRIO_TO_NICE(prio));
 		return;
 	}
-	if (data_race(current->policy) == SCHED_RR)
-		policy = SCHED_RR;
 	WARN_ON_ONCE(sched_setscheduler_nocheck(helper, policy, &param));
 }
 
@@ -750,7 +785,7 @@ __must_hold(&ktask_lock)
 		return false;
 
 	kw->kw_prio = prio;
-	WRITE_ONCE(kw->kw_boosting, 1);
+	kw->kw_boosting = true;
 	helper = get_task_struct(kw->kw_helper);
 	spin_unlock_bh(&ktask_lock);
 
@@ -758,11 +793,10 @@ __must_hold(&ktask_lock)
 	ktask_stat_add(KTASK_STAT_BOOSTS, 1);
 
 	spin_lock_bh(&ktask_lock);
+	kw->kw_boosting = false;
+	if (kw->kw_leaving)
+		wake_up_process(helper);
 	ktask_wake_nested(helper);
-	/* Pairs with the acquire in ktask_helper_leave(). */
-	smp_store_release(&kw->kw_boosting, 0);
-	/* Under the lock the helper has not left, so the address is good. */
-	wake_up_var(&kw->kw_boosting);
 	put_task_struct(helper);
 	return true;
 }
@@ -809,10 +843,28 @@ static bool ktask_stopped(struct ktask_task *kt)
 	return true;
 }
 
-/* Must helper @kw give way before it takes another chunk? */
-static bool ktask_helper_unwanted(struct ktask_work *kw)
+/*
+ * Is helper @kw above a limit?  It gives up its charge at once, so that no more
+ * helpers leave than are too many.
+ */
+static bool ktask_above_limits(struct ktask_work *kw)
 {
-	if (!ktask_within_limits(kw->kw_nid, 0, 0))
+	bool above;
+
+	if (ktask_within_limits(kw->kw_nid, 0, 0))
+		return false;
+	spin_lock_bh(&ktask_lock);
+	above = !ktask_within_limits(kw->kw_nid, 0, 0);
+	if (above)
+		ktask_uncharge(kw);
+	spin_unlock_bh(&ktask_lock);
+	return above;
+}
+
+/* Must helper @kw, which is @above a limit or not, give way? */
+static bool ktask_must_leave(struct ktask_work *kw, bool above)
+{
+	if (above)
 		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_LIMIT, 1);
 	else if (ktask_cpu_wanted())
 		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_BUSY, 1);
@@ -837,11 +889,13 @@ static bool ktask_take_chunk(struct ktask_thread *kh, struct ktask_work *kw)
 
 	spin_lock(&kn->kn_lock);
 	if (!kn->kn_remaining || ktask_stopped(kt) ||
-	    (kw && ktask_helper_unwanted(kw)))
+	    (kw && ktask_must_leave(kw, ktask_above_limits(kw))))
 		goto out;
-	origin = kh->kh_offset = kn->kn_task_size - kn->kn_remaining;
+	kh->kh_offset = kn->kn_task_size - kn->kn_remaining;
 	if (kc->kc_iter_func == ktask_iter_range)
 		origin = (size_t)kn->kn_position;
+	else
+		origin = kh->kh_offset;
 	size = ktask_chunk_size(origin, kn->kn_remaining, kt->kt_step,
 				kt->kt_align, kn->kn_share);
 	kh->kh_start = kn->kn_position;
@@ -888,27 +942,60 @@ static void ktask_do_chunks(struct ktask_thread *kh, struct ktask_work *kw)
 	}
 }
 
-/* The part with most left, one of node @nid before others; NULL at the end. */
+/* Do the CPUs of node @nid do part @kn? */
+static bool ktask_near(struct ktask_node *kn, int nid)
+{
+	return kn->kn_nid == NUMA_NO_NODE ||
+	       READ_ONCE(ktask_nids[kn->kn_nid].near) == nid;
+}
+
+/*
+ * The part with most left among those that are near node @nid, or among all if
+ * there is none.
+ */
 static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
 {
 	struct ktask_node *best = NULL;
+	bool best_near = false;
 	struct ktask_node *kn;
 	size_t most = 0;
 	size_t left;
+	bool near;
 
 	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
 		left = READ_ONCE(kn->kn_remaining);
-		if (left && kn->kn_nid == nid)
-			return kn;
-		if (left <= most)
+		near = ktask_near(kn, nid);
+		if (!left || near < best_near ||
+		    (near == best_near && left <= most))
 			continue;
-		most = left;
 		best = kn;
+		best_near = near;
+		most = left;
 	}
 	return best;
 }
 
 /* ---- Helpers ------------------------------------------------------------ */
+
+/*
+ * A worker has got to run.  Its node need not be the one that the item was
+ * queued on: NUMA affinity of workqueues may be off, and an item that is queued
+ * while its last worker is just about to finish with it goes there.
+ */
+static void ktask_settle(struct ktask_work *kw)
+{
+	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
+	int nid = numa_node_id();
+
+	lockdep_assert_held(&ktask_lock);
+	kw->kw_state = KTASK_WORK_JOINED;
+	WRITE_ONCE(kd->queued, kd->queued - 1);
+	if (nid == kw->kw_nid)
+		return;
+	ktask_uncharge(kw);
+	kw->kw_nid = nid;
+	ktask_charge(kw);
+}
 
 /*
  * A helper's first act.  Unless it succeeds nothing of the task may be touched,
@@ -917,21 +1004,19 @@ static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
 static bool ktask_helper_join(struct ktask_work *kw)
 {
 	struct ktask_thread *kh = &kw->kw_thread;
-	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
 	bool joined = false;
 
 	spin_lock_bh(&ktask_lock);
 	if (kw->kw_state == KTASK_WORK_DETACHED)
 		goto out;
-	if (ktask_helper_unwanted(kw)) {
-		list_del(&kh->kh_list);
-		ktask_uncount(kw);
+	ktask_settle(kw);
+	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0))) {
+		ktask_unlink(kw);
+		kw->kw_state = KTASK_WORK_LEFT;
 	} else {
 		ktask_stat_add(KTASK_STAT_HELPERS_JOINED, 1);
-		kw->kw_state = KTASK_WORK_JOINED;
 		kw->kw_helper = current;
 		kw->kw_prio = ktask_lent_prio(current);
-		WRITE_ONCE(kd->queued, kd->queued - 1);
 		list_move_tail(&kh->kh_list, &kh->kh_task->kt_joined);
 		joined = true;
 	}
@@ -976,37 +1061,29 @@ static bool ktask_helper_leave(struct ktask_work *kw, struct ktask_node *kn,
 {
 	struct ktask_thread *kh = &kw->kw_thread;
 	struct ktask_task *kt = kh->kh_task;
-	struct ktask_work *next = NULL;
 	bool keep;
 
 	spin_lock_bh(&ktask_lock);
 	kw->kw_leaving = true;
-	while (READ_ONCE(kw->kw_boosting)) {
+	while (kw->kw_boosting) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
 		spin_unlock_bh(&ktask_lock);
-		/* Pairs with the release in ktask_boost(). */
-		wait_var_event(&kw->kw_boosting,
-			       !smp_load_acquire(&kw->kw_boosting));
+		schedule();
 		spin_lock_bh(&ktask_lock);
 	}
 	ktask_account(kt, kh);
 	ktask_stat_add(KTASK_STAT_HELPER_CHUNKS, kh->kh_chunks);
 	ktask_stat_add(KTASK_STAT_HELPERS_WORKED, !!kh->kh_chunks);
-	list_del(&kh->kh_list);
-	ktask_uncount(kw);
+	ktask_unlink(kw);
 	kw->kw_state = KTASK_WORK_LEFT;
-	if (nid != NUMA_NO_NODE)
-		next = ktask_get_work(kt, kn, nid);
+	if (nid != NUMA_NO_NODE && ktask_add_helper(kt, kn, nid))
+		ktask_stat_add(KTASK_STAT_HELPERS_MIGRATED, 1);
 	keep = kh->kh_failed && kt->kt_ctl->kc_undo_func;
 	if (keep)
 		ktask_keep_failed(kh);
 	if (kt->kt_waiting)
 		wake_up_process(kt->kt_caller);
 	spin_unlock_bh(&ktask_lock);
-
-	if (next) {
-		ktask_stat_add(KTASK_STAT_HELPERS_MIGRATED, 1);
-		ktask_queue_work(next, nid);
-	}
 	return !keep;
 }
 
@@ -1021,13 +1098,6 @@ static void ktask_move(struct ktask_thread *kh, struct ktask_node *kn)
 	WRITE_ONCE(kn->kn_threads, kn->kn_threads + 1);
 	kh->kh_node = kn;
 	spin_unlock_bh(&ktask_lock);
-}
-
-/* Can a helper on node @nid do part @kn there? */
-static bool ktask_near(struct ktask_node *kn, int nid)
-{
-	return kn->kn_nid == NUMA_NO_NODE ||
-	       READ_ONCE(ktask_nids[kn->kn_nid].near) == nid;
 }
 
 /*
@@ -1105,28 +1175,33 @@ static void ktask_caller_work(struct ktask_task *kt)
 
 /*
  * Detach the helpers that have not joined and wait for those that have.  The
- * wait has a timeout because chunks may take longer than a task may hang, and
- * to see a priority that was changed.
+ * wait has a timeout because chunks may take longer than a task may hang, to see
+ * a priority that was changed, and to try another helper: the first one may wait
+ * for a lock that another one holds.
  */
 static void ktask_caller_wait(struct ktask_task *kt)
 {
 	struct ktask_work *kw, *next;
+	long timeout;
 
 	spin_lock_bh(&ktask_lock);
-	kt->kt_finishing = true;
+	kt->kt_waiting = true;
 	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
+		if (!kt->kt_nr_helpers)
+			break;
 		if (kw->kw_thread.kh_task == kt)
 			ktask_detach(kw);
 	}
-	kt->kt_waiting = true;
 	list_add(&kt->kt_waiters, &ktask_waiters);
 	while (!list_empty(&kt->kt_joined)) {
 		if (ktask_boost(kt))
 			continue;
 		set_current_state(TASK_UNINTERRUPTIBLE);
 		spin_unlock_bh(&ktask_lock);
-		schedule_timeout(HZ);
+		timeout = schedule_timeout(HZ);
 		spin_lock_bh(&ktask_lock);
+		if (!timeout)
+			list_rotate_left(&kt->kt_joined);
 	}
 	list_del(&kt->kt_waiters);
 	ktask_account(kt, &kt->kt_self);
@@ -1233,6 +1308,12 @@ static unsigned int ktask_threads_allowed(const struct ktask_ctl *kc)
 	return min_not_zero(kc->kc_max_threads, allowed);
 }
 
+static bool ktask_nid_valid(int nid)
+{
+	return nid == NUMA_NO_NODE ||
+	       (nid >= 0 && nid < nr_node_ids && node_possible(nid));
+}
+
 static void ktask_init_parts(struct ktask_task *kt, unsigned int threads)
 {
 	struct ktask_node *kn;
@@ -1244,8 +1325,7 @@ static void ktask_init_parts(struct ktask_task *kt, unsigned int threads)
 	share = max_t(size_t, total / threads, 1);
 
 	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
-		if (WARN_ON_ONCE(kn->kn_nid != NUMA_NO_NODE &&
-				 (unsigned int)kn->kn_nid >= nr_node_ids))
+		if (WARN_ON_ONCE(!ktask_nid_valid(kn->kn_nid)))
 			kn->kn_nid = NUMA_NO_NODE;
 		spin_lock_init(&kn->kn_lock);
 		kn->kn_position = kn->kn_start;
@@ -1261,7 +1341,7 @@ static void ktask_init_parts(struct ktask_task *kt, unsigned int threads)
 static noinline int ktask_run_chunks(struct ktask_task *kt,
 				     unsigned int threads)
 {
-	u64 start = local_clock();
+	u64 start = ktime_get_ns();
 
 	ktask_init_parts(kt, threads);
 	INIT_LIST_HEAD(&kt->kt_joined);
@@ -1281,7 +1361,7 @@ static noinline int ktask_run_chunks(struct ktask_task *kt,
 	kt->kt_ctl->kc_task = NULL;
 	ktask_stat_add(KTASK_STAT_TASKS, 1);
 	ktask_stat_max(KTASK_STAT_MAX_THREADS, kt->kt_threads);
-	trace_ktask_finish(kt, kt->kt_threads, local_clock() - start,
+	trace_ktask_finish(kt, kt->kt_threads, ktime_get_ns() - start,
 			   kt->kt_error);
 	return kt->kt_error;
 }
@@ -1337,8 +1417,10 @@ int __ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes,
 		why = KTASK_STAT_SERIAL_DISABLED;
 	else if (allowed <= 1)
 		why = KTASK_STAT_SERIAL_THREADS;
-	else if (threads <= 1 || WARN_ON_ONCE(ctl->kc_task))
+	else if (threads <= 1)
 		why = KTASK_STAT_SERIAL_SMALL;
+	else if (WARN_ON_ONCE(ctl->kc_task))
+		why = KTASK_STAT_SERIAL_CTL_BUSY;
 	else if (ktask_helper_limit(NUMA_NO_NODE) <= 0 &&
 		 !ktask_test_hook(force_cut))
 		why = KTASK_STAT_SERIAL_LIMIT;
@@ -1381,8 +1463,12 @@ EXPORT_SYMBOL_GPL(__ktask_run);
 static void ktask_param_changed(void)
 {
 	/* On the command line they come before ktask_init(). */
-	if (ktask_wq)
-		ktask_set_limits(-1);
+	if (!ktask_wq)
+		return;
+	/* A CPU that is on its way off must not be counted again. */
+	cpus_read_lock();
+	ktask_set_limits(-1);
+	cpus_read_unlock();
 }
 
 static int ktask_param_set_enabled(const char *val,
@@ -1449,6 +1535,7 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_SERIAL_DISABLED]	= "serial_disabled",
 	[KTASK_STAT_SERIAL_LIMIT]	= "serial_limit",
 	[KTASK_STAT_SERIAL_NOT_READY]	= "serial_not_ready",
+	[KTASK_STAT_SERIAL_CTL_BUSY]	= "serial_ctl_busy",
 	[KTASK_STAT_CHUNKS]		= "chunks",
 	[KTASK_STAT_HELPER_CHUNKS]	= "helper_chunks",
 	[KTASK_STAT_HELPERS_STARTED]	= "helpers_started",
@@ -1580,9 +1667,8 @@ void __init ktask_init(void)
 	wq = alloc_workqueue("ktask", WQ_UNBOUND, nr);
 	works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
 	ktask_nids = kcalloc(nr_node_ids, sizeof(*ktask_nids), GFP_KERNEL);
-	if (!wq || !works || !ktask_nids)
-		goto err;
-	if (cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "ktask:online",
+	if (!wq || !works || !ktask_nids ||
+	    cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "ktask:online",
 				      ktask_cpu_up, ktask_cpu_down) < 0)
 		goto err;
 
@@ -1597,8 +1683,9 @@ void __init ktask_init(void)
 	return;
 
 err:
-	pr_warn("no memory for helpers, tasks run in one thread\n");
+	pr_warn("can't set up helpers, tasks run in one thread\n");
 	kfree(ktask_nids);
+	ktask_nids = NULL;
 	kfree(works);
 	if (wq)
 		destroy_workqueue(wq);

@@ -15,7 +15,8 @@ enum ktask_stat {
 	KTASK_STAT_SERIAL_THREADS,	/* only one thread allowed, */
 	KTASK_STAT_SERIAL_DISABLED,	/* ktask.enabled=0, */
 	KTASK_STAT_SERIAL_LIMIT,	/* the system limit is no helper, */
-	KTASK_STAT_SERIAL_NOT_READY,	/* before ktask_init() or it failed */
+	KTASK_STAT_SERIAL_NOT_READY,	/* before ktask_init() or it failed, */
+	KTASK_STAT_SERIAL_CTL_BUSY,	/* a client's bug: its ctl is in use */
 	KTASK_STAT_CHUNKS,		/* chunks done, by helpers or callers */
 	KTASK_STAT_HELPER_CHUNKS,	/* chunks done by helpers */
 	KTASK_STAT_HELPERS_STARTED,	/* work items queued */

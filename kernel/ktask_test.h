@@ -136,6 +136,7 @@ struct ktask_test_job *ktask_test_random_job(struct kunit *test);
 int ktask_test_limit(void);
 int ktask_test_node_limit(int nid);
 int ktask_test_most_threads(void);
+int ktask_test_round_node(int i);
 bool ktask_test_is_helper(struct ktask_test_job *job);
 bool ktask_test_meet(struct ktask_test_meeting *meeting);
 

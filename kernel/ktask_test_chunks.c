@@ -216,17 +216,16 @@ static int ktask_test_nid(enum ktask_test_nids nids, int i)
 	case KTASK_TEST_HERE:
 		return numa_node_id();
 	case KTASK_TEST_ROUND:
-		return i % nr_node_ids;
+		return ktask_test_round_node(i);
 	case KTASK_TEST_MIXED:
 		return ktask_test_nid(i % 3, i / 3);
 	}
 	return NUMA_NO_NODE;
 }
 
-/* How long the caller's first chunk waits for a helper, in us. */
 struct ktask_test_once {
 	struct ktask_test_entry	*entries;
-	unsigned long		wait;
+	unsigned long		wait;	/* for a helper, in us */
 	atomic_t		waited;
 };
 
@@ -237,7 +236,8 @@ static int ktask_test_once_body(struct ktask_test_job *job,
 	struct ktask_test_once *once = job->data;
 	int nr;
 
-	if (!ktask_test_is_helper(job) && !atomic_xchg(&once->waited, 1))
+	if (once->wait && !ktask_test_is_helper(job) &&
+	    !atomic_xchg(&once->waited, 1))
 		read_poll_timeout(atomic_read, nr, nr > 0, 200, once->wait,
 				  false, &job->helper_chunks);
 	else if (start % 4 == 0)
@@ -533,7 +533,7 @@ static void ktask_test_one_error(struct ktask_test_job *job,
 	for (i = 0; i < job->nr_parts; i++) {
 		part = &job->parts[i];
 		part->kn_start = (void *)(i * 1000UL);
-		part->kn_nid = i % nr_node_ids;
+		part->kn_nid = ktask_test_round_node(i);
 		if (p->list)
 			ktask_test_fill_list(job, part, entries, i * 1000UL);
 		entries += part->kn_task_size + 1;
@@ -699,7 +699,7 @@ void ktask_test_plain_call_undo(struct kunit *test)
 	for (i = 0; i < job->nr_parts; i++) {
 		job->parts[i].kn_start = (void *)(i * 1000UL);
 		job->parts[i].kn_task_size = i == 1 ? 0 : 500;
-		job->parts[i].kn_nid = i % nr_node_ids;
+		job->parts[i].kn_nid = ktask_test_round_node(i);
 	}
 	ktask_ctl_set_max_threads(&job->ctl, 1);
 	ktask_ctl_set_undo_func(&job->ctl, ktask_test_undo);
@@ -755,7 +755,7 @@ static int ktask_test_signal_body(struct ktask_test_job *job,
 			  false, &s->sent);
 	/* A helper sees what its caller was sent. */
 	read_poll_timeout(ktask_should_stop, stop, stop, 200,
-			  s->param->stops ? KTASK_TEST_LONG : 0, false,
+			  s->param->stops ? KTASK_TEST_LONG : 1000, false,
 			  &job->ctl);
 	if (stop != s->param->stops)
 		ktask_test_bad(job, stop ? "told to stop" : "not told to stop",

@@ -481,6 +481,16 @@ int ktask_test_most_threads(void)
 	return min3(ktask_test_limit(), sum, 15) + 1;
 }
 
+/* The possible nodes in turn, whatever they have. */
+int ktask_test_round_node(int i)
+{
+	int nid = first_node(node_possible_map);
+
+	for (i %= num_possible_nodes(); i; i--)
+		nid = next_node(nid, node_possible_map);
+	return nid;
+}
+
 /*
  * Wait for the others, but not so long that the engine could not start them.
  * Once all have met nobody waits any more.

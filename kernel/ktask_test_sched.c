@@ -782,6 +782,8 @@ void ktask_test_any_node_id(struct kunit *test)
 	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
 	ktask_test_hooks.ignore_load = true;
 	for (nid = NUMA_NO_NODE; nid < (int)nr_node_ids; nid++) {
+		if (nid != NUMA_NO_NODE && !node_possible(nid))
+			continue;
 		job = ktask_test_simple(test, 1000, 10, 0);
 		job->parts[0].kn_nid = nid;
 		job->body = ktask_test_node_body;

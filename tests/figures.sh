@@ -17,6 +17,8 @@
 # what is managed where no part of the kernel's image lies.  The image is not of
 # the same size in the two.  So where it lies, what is managed may differ, but by
 # no more than MemTotal of the two differs: a page lost elsewhere still shows.
+# This needs the base kernel, and is left out as long as that was not built (make
+# kernel-base); CI builds it first.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
@@ -32,13 +34,15 @@ size=64G
 dir=$build/test/figures
 mkdir -p "$dir"
 
+with_base=""
+[[ $kernel != base && ! -f $build/base/bzImage ]] || with_base=yes
+
 for nodes in 1 2 4; do
 	guest=figures-${nodes}node
-	if ! figures_of "$dir/base" base 4 "$nodes"; then
-		row "$guest" boot-base fail
-		continue
+	if [[ $with_base ]]; then
+		verdict "$guest" boot-base figures_of "$dir/base" base 4 "$nodes"
+		verdict "$guest" base-adds-up adds_up "$dir/base"
 	fi
-	verdict "$guest" base-adds-up adds_up "$dir/base"
 	[[ $kernel != base ]] || continue
 	if ! figures_of "$dir/on" "$kernel" 4 "$nodes" ||
 	   ! figures_of "$dir/off" "$kernel" 4 "$nodes" ktask.enabled=0; then
@@ -47,5 +51,6 @@ for nodes in 1 2 4; do
 	fi
 	verdict "$guest" series-adds-up adds_up "$dir/on"
 	verdict "$guest" on-and-off-agree same "$dir/on" "$dir/off"
-	verdict "$guest" base-and-series-agree base_agrees "$dir/base" "$dir/on"
+	[[ ! $with_base ]] ||
+		verdict "$guest" base-and-series-agree base_agrees "$dir/base" "$dir/on"
 done

@@ -286,9 +286,10 @@ int __ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes,
 
 #ifdef CONFIG_LOCKDEP
 /* One lock class per call site: chunks run under the locks held there. */
+#define KTASK_CALL_SITE	"ktask:" KBUILD_MODNAME ":" __stringify(__LINE__)
 #define ktask_call_site() ({						\
 	static struct lockdep_map __map =				\
-		STATIC_LOCKDEP_MAP_INIT("ktask:" __stringify(__LINE__), &__map); \
+		STATIC_LOCKDEP_MAP_INIT(KTASK_CALL_SITE, &__map);	\
 	&__map;								\
 })
 #else

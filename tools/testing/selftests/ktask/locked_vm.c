@@ -725,6 +725,28 @@ static void give_back(struct worker *worker, enum racer racer, char *got)
 	}
 }
 
+/*
+ * Half of the threads that can take VFIO, since that is what can really race:
+ * the others wait for each other's mmap_lock.
+ */
+static enum racer pick_racer(struct worker *worker)
+{
+	unsigned int pick = xorshift(&worker->seed) % (2 * VFIO);
+
+	if (pick < VFIO)
+		return pick;
+	return nr_groups ? VFIO : pick - VFIO;
+}
+
+/* A moment, to meet others at each place of a system call and not at one. */
+static void wait_a_moment(struct worker *worker)
+{
+	int i;
+
+	for (i = xorshift(&worker->seed) % 256; i; i--)
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 static int rounds_without, rounds_with_many;
 
 static void count_winners(int round)
@@ -749,9 +771,10 @@ static void *last_page_worker(void *arg)
 	int i;
 
 	for (i = 0; i < LAST_PAGE_ROUNDS; i++) {
-		racer = xorshift(&worker->seed) % (NR_RACERS - !nr_groups);
+		racer = pick_racer(worker);
 		got = NULL;
 		meet();
+		wait_a_moment(worker);
 		worker->winner = race(worker, racer, &got);
 		meet();
 		if (worker->nr == 0)
