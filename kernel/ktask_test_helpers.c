@@ -165,6 +165,7 @@ struct ktask_test_level {
 	int				level;
 	atomic_long_t			*units;
 	atomic_t			*helped;
+	unsigned int			threads;
 	struct task_struct		*caller;
 };
 
@@ -175,6 +176,7 @@ static int ktask_test_nested_run(struct ktask_test_level *level, void *start,
 {
 	DEFINE_KTASK_CTL(ctl, ktask_test_nested_chunk, level, 1);
 
+	ktask_ctl_set_max_threads(&ctl, level->threads);
 	if (level->param->other_site && level->level % 2)
 		return ktask_run(start, size, &ctl);
 	return ktask_run(start, size, &ctl);
@@ -186,11 +188,15 @@ static int ktask_test_nested_chunk(void *start, void *end, void *arg)
 	struct ktask_test_level *level = arg;
 	struct ktask_test_level below = *level;
 	unsigned long unit;
-	int ret;
+	int nr, ret;
 
 	if (current != level->caller)
 		atomic_inc(&level->helped[level->level]);
+	else if (level->level < 2 && level->threads != 1 && ktask_test_limit())
+		read_poll_timeout(atomic_read, nr, nr, 200, 10 * USEC_PER_MSEC,
+				  false, &level->helped[level->level]);
 	below.level++;
+	below.threads = 0;
 	below.caller = current;
 	for (unit = (unsigned long)start; unit < (unsigned long)end; unit++) {
 		if (below.level == level->param->depth) {
@@ -224,6 +230,8 @@ void ktask_test_nested_calls(struct kunit *test)
 	level.units = kunit_kcalloc(test, nr, sizeof(*level.units), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, level.units);
 	do {
+		/* Outer helpers may leave none for others: have none, too. */
+		level.threads = runs % 2;
 		KUNIT_EXPECT_EQ(test, ktask_test_nested_run(&level, NULL, 10),
 				0);
 		runs++;

@@ -31,7 +31,11 @@ static const char *ktask_test_page_error(struct page *page, unsigned long pfn)
 	if (page_to_nid(page) >= nr_node_ids || !node_online(page_to_nid(page)))
 		return "has a wrong node";
 	zone = page_zone(page);
-	if (!zone_spans_pfn(zone, pfn))
+	/*
+	 * Holes before a zone, which the firmware kept for itself, are given to
+	 * it by init_unavailable_range(), reserved and outside its span.
+	 */
+	if (!zone_spans_pfn(zone, pfn) && !PageReserved(page))
 		return "is outside its zone";
 	if (page_to_pfn(page) != pfn)
 		return "has a wrong section";

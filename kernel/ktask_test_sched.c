@@ -504,6 +504,7 @@ static int ktask_test_leave_body(struct ktask_test_job *job,
 {
 	struct ktask_test_leave *l = job->data;
 	bool busy;
+	u64 left;
 	int nr;
 
 	if (ktask_test_is_helper(job)) {
@@ -519,10 +520,11 @@ static int ktask_test_leave_body(struct ktask_test_job *job,
 	}
 	read_poll_timeout(READ_ONCE, busy, busy, 500, KTASK_TEST_LONG, false,
 			  l->busy);
-	/* The helper gets to the end of its chunk before the caller. */
+	/* There are chunks for the helper to take until it has left. */
 	if (!ktask_test_is_helper(job))
-		read_poll_timeout(atomic_read, nr, nr == 1, 500,
-				  KTASK_TEST_LONG, false, &job->inside);
+		read_poll_timeout(ktask_stat_read, left, left != l->left, 500,
+				  KTASK_TEST_LONG, false,
+				  KTASK_STAT_HELPERS_LEFT_BUSY);
 	return KTASK_RETURN_SUCCESS;
 }
 
@@ -543,7 +545,7 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
 {
 	struct ktask_test_thread *thread;
 	struct ktask_test_leave *l;
-	u64 left, started;
+	u64 started;
 	int nr;
 
 	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
@@ -560,13 +562,13 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
 	KUNIT_EXPECT_TRUE_MSG(test, nr, "no helper came");
 	ktask_test_hogs_on();
 	KUNIT_EXPECT_TRUE(test, ktask_test_hogs_run());
-	left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
+	l->left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
 	started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED);
 	WRITE_ONCE(l->busy, true);
 	ktask_test_join(test, thread);
 
 	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY),
-			left + 1);
+			l->left + 1);
 	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
 			started);
 }
