@@ -240,7 +240,7 @@ static int ktask_test_once_body(struct ktask_test_job *job,
 	    !atomic_xchg(&once->waited, 1))
 		read_poll_timeout(atomic_read, nr, nr > 0, 200, once->wait,
 				  false, &job->helper_chunks);
-	else if (start % 4 == 0)
+	else if (start % 8 == 3)
 		usleep_range(20, 50);
 	return KTASK_RETURN_SUCCESS;
 }

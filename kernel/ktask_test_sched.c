@@ -293,7 +293,7 @@ static int ktask_test_end_thread(void *arg)
 	struct ktask_test_lend *l = arg;
 
 	ktask_test_sched(l->test, &l->prio->caller);
-	while (l->round < 150 ||
+	while (l->round < 100 ||
 	       (ktask_stat_read(KTASK_STAT_BOOSTS) == boosts &&
 		time_before(jiffies, end))) {
 		l->round++;

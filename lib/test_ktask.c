@@ -24,6 +24,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/mutex.h>
 #include <linux/timex.h>
 
 #include "../kernel/ktask_internal.h"
@@ -51,6 +52,10 @@ MODULE_PARM_DESC(work, "Steps of an empty loop for each unit (0)");
 static bool cut;
 module_param(cut, bool, 0444);
 MODULE_PARM_DESC(cut, "Cut tasks into chunks even when there can be no helper (N)");
+
+static bool deadlock;
+module_param(deadlock, bool, 0444);
+MODULE_PARM_DESC(deadlock, "Show lockdep a thread function that takes its caller's lock (N)");
 
 static unsigned int repeat = 20;
 module_param(repeat, uint, 0444);
@@ -117,11 +122,48 @@ static int test_ktask_measure(cycles_t *direct, cycles_t *ktask)
 	return ret;
 }
 
+static DEFINE_MUTEX(test_ktask_mutex);
+
+static int test_ktask_take_mutex(void *start, void *end, void *arg)
+{
+	bool *take = arg;
+
+	if (*take) {
+		mutex_lock(&test_ktask_mutex);
+		mutex_unlock(&test_ktask_mutex);
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+/*
+ * A thread function takes a mutex, and a call from the same place is made with
+ * it held.  The two are not at one time, so only lockdep can see the deadlock.
+ */
+static int test_ktask_deadlock(void)
+{
+	bool take;
+	DEFINE_KTASK_CTL(ctl, test_ktask_take_mutex, &take, 1);
+	int i, ret = 0;
+
+	for (i = 0; i < 2 && !ret; i++) {
+		take = i == 0;
+		if (!take)
+			mutex_lock(&test_ktask_mutex);
+		ret = ktask_run(NULL, 1, &ctl);
+		if (!take)
+			mutex_unlock(&test_ktask_mutex);
+	}
+	return ret;
+}
+
 static int __init test_ktask_init(void)
 {
 	cycles_t direct = ~(cycles_t)0;
 	cycles_t ktask = ~(cycles_t)0;
 	int ret;
+
+	if (deadlock)
+		return test_ktask_deadlock();
 
 	if (!tasks || !repeat) {
 		pr_err("tasks and repeat have to be at least 1\n");

@@ -79,6 +79,7 @@ plan_boot()
 	args+=(--timeout "$plan_timeout")
 	[[ -z $plan_expect ]] || args+=(--expect "$plan_expect")
 	for module in "${plan_modules[@]}"; do
+		module=${module%%:*}
 		[[ -f $build/$kernel/$module ]] || die "there is no build/$kernel/$module" \
 			"look at its option in scripts/config"
 	done
