@@ -272,6 +272,50 @@ static void ktask_stat_max(enum ktask_stat stat, long nr)
 		;
 }
 
+/* ---- Lockdep ------------------------------------------------------------ */
+
+/*
+ * Each call site has a lock class.  The caller takes it for writing, for a
+ * moment, under all locks that it holds, and each chunk is in a read-side
+ * section of it, wherever it runs.  So a thread function that takes a lock of
+ * its caller closes a circle.
+ *
+ * Calls may be nested, also in each other's thread functions, and that is no
+ * deadlock: a nested call waits only for its own chunks.  So it takes the class
+ * as a recursive reader, which closes no circle.  What its chunks take is still
+ * seen to be taken under the locks and classes around it when the caller does
+ * one of them.
+ */
+#ifdef CONFIG_LOCKDEP
+static struct lockdep_map ktask_chunk_map =
+	STATIC_LOCKDEP_MAP_INIT("ktask_chunk", &ktask_chunk_map);
+
+static void ktask_lockdep_begin(struct lockdep_map *map)
+{
+	lock_map_acquire_read(&ktask_chunk_map);
+	lock_map_acquire_read(map);
+}
+
+static void ktask_lockdep_end(struct lockdep_map *map)
+{
+	lock_map_release(map);
+	lock_map_release(&ktask_chunk_map);
+}
+
+static void ktask_lockdep_caller(struct lockdep_map *map)
+{
+	if (lock_is_held(&ktask_chunk_map))
+		lock_map_acquire_read(map);
+	else
+		lock_map_acquire(map);
+	lock_map_release(map);
+}
+#else
+static void ktask_lockdep_begin(struct lockdep_map *map) { }
+static void ktask_lockdep_end(struct lockdep_map *map) { }
+static void ktask_lockdep_caller(struct lockdep_map *map) { }
+#endif
+
 /* ---- Partitioning: pure arithmetic -------------------------------------- */
 
 /**
@@ -916,9 +960,9 @@ static int ktask_do_chunk(struct ktask_thread *kh, bool helper)
 
 	trace_ktask_chunk_begin(kt, kh->kh_node->kn_nid, kh->kh_start,
 				kh->kh_end, helper);
-	lock_map_acquire_read(kt->kt_map);
+	ktask_lockdep_begin(kt->kt_map);
 	ret = kc->kc_thread_func(kh->kh_start, kh->kh_end, kc->kc_func_arg);
-	lock_map_release(kt->kt_map);
+	ktask_lockdep_end(kt->kt_map);
 	trace_ktask_chunk_end(kt, kh->kh_node->kn_nid, kh->kh_start,
 			      kh->kh_end, helper, ret);
 	return ret;
@@ -1286,18 +1330,6 @@ bool ktask_should_stop(const struct ktask_ctl *ctl)
 }
 EXPORT_SYMBOL_GPL(ktask_should_stop);
 
-/* Tell lockdep that chunks run under the locks that are held here. */
-static void ktask_lockdep_caller(struct lockdep_map *map)
-{
-#ifdef CONFIG_LOCKDEP
-	/* A call nested in a chunk of the same call site is no deadlock. */
-	if (lock_is_held(map))
-		return;
-#endif
-	lock_map_acquire(map);
-	lock_map_release(map);
-}
-
 /* Most threads, the caller among them, that client and administrator allow. */
 static unsigned int ktask_threads_allowed(const struct ktask_ctl *kc)
 {
@@ -1388,6 +1420,50 @@ static noinline int ktask_run_parallel(struct ktask_node *nodes,
 	return ktask_run_chunks(&kt, threads);
 }
 
+/*
+ * Why a task, which is too @small for two chunks or not, is a plain call;
+ * NR_KTASK_STATS if it is not one.
+ */
+static enum ktask_stat ktask_why_plain(const struct ktask_ctl *kc, bool small)
+{
+	if (!ktask_wq)
+		return KTASK_STAT_SERIAL_NOT_READY;
+	if (!READ_ONCE(ktask_enabled))
+		return KTASK_STAT_SERIAL_DISABLED;
+	if (ktask_threads_allowed(kc) <= 1)
+		return KTASK_STAT_SERIAL_THREADS;
+	if (small)
+		return KTASK_STAT_SERIAL_SMALL;
+	if (ktask_helper_limit(NUMA_NO_NODE) <= 0 &&
+	    !ktask_test_hook(force_cut))
+		return KTASK_STAT_SERIAL_LIMIT;
+	return NR_KTASK_STATS;
+}
+
+static int ktask_run_nodes(struct ktask_node *nodes, size_t nr_nodes,
+			   struct ktask_ctl *ctl, struct lockdep_map *map)
+{
+	size_t step = ktask_step(ctl->kc_min_chunk_size, ctl->kc_align);
+	unsigned int threads;
+	enum ktask_stat why;
+	int ret;
+
+	threads = ktask_nr_threads(nodes, nr_nodes, step,
+				   ktask_threads_allowed(ctl));
+	why = ktask_why_plain(ctl, threads <= 1);
+	if (why == NR_KTASK_STATS && WARN_ON_ONCE(ctl->kc_task))
+		why = KTASK_STAT_SERIAL_CTL_BUSY;
+	if (why == NR_KTASK_STATS)
+		return ktask_run_parallel(nodes, nr_nodes, ctl, map, step,
+					  threads);
+
+	ktask_stat_add(why, 1);
+	ktask_lockdep_begin(map);
+	ret = ktask_run_plain(nodes, nr_nodes, ctl);
+	ktask_lockdep_end(map);
+	return ret;
+}
+
 /**
  * __ktask_run_numa() - ktask_run_numa() with the lock class of its call site
  * @nodes: the parts
@@ -1401,38 +1477,9 @@ static noinline int ktask_run_parallel(struct ktask_node *nodes,
 int __ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes,
 		     struct ktask_ctl *ctl, struct lockdep_map *map)
 {
-	size_t step = ktask_step(ctl->kc_min_chunk_size, ctl->kc_align);
-	unsigned int allowed = ktask_threads_allowed(ctl);
-	unsigned int threads;
-	enum ktask_stat why;
-	int ret;
-
 	might_sleep();
 	ktask_lockdep_caller(map);
-
-	threads = ktask_nr_threads(nodes, nr_nodes, step, allowed);
-	if (!ktask_wq)
-		why = KTASK_STAT_SERIAL_NOT_READY;
-	else if (!READ_ONCE(ktask_enabled))
-		why = KTASK_STAT_SERIAL_DISABLED;
-	else if (allowed <= 1)
-		why = KTASK_STAT_SERIAL_THREADS;
-	else if (threads <= 1)
-		why = KTASK_STAT_SERIAL_SMALL;
-	else if (WARN_ON_ONCE(ctl->kc_task))
-		why = KTASK_STAT_SERIAL_CTL_BUSY;
-	else if (ktask_helper_limit(NUMA_NO_NODE) <= 0 &&
-		 !ktask_test_hook(force_cut))
-		why = KTASK_STAT_SERIAL_LIMIT;
-	else
-		return ktask_run_parallel(nodes, nr_nodes, ctl, map, step,
-					  threads);
-
-	ktask_stat_add(why, 1);
-	lock_map_acquire_read(map);
-	ret = ktask_run_plain(nodes, nr_nodes, ctl);
-	lock_map_release(map);
-	return ret;
+	return ktask_run_nodes(nodes, nr_nodes, ctl, map);
 }
 EXPORT_SYMBOL_GPL(__ktask_run_numa);
 
@@ -1443,6 +1490,9 @@ EXPORT_SYMBOL_GPL(__ktask_run_numa);
  * @ctl: what to do with them
  * @map: lockdep's map of the call site, NULL without lockdep
  *
+ * Most calls of clients such as page faults are too small, or find ktask off: for
+ * them this comes to a decision before there is a part.
+ *
  * Context: As for ktask_run().
  * Return: As for ktask_run().
  */
@@ -1450,11 +1500,25 @@ int __ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl,
 		struct lockdep_map *map)
 {
 	struct ktask_node node;
+	enum ktask_stat why;
+	int ret;
 
-	node.kn_start = start;
-	node.kn_task_size = task_size;
-	node.kn_nid = numa_node_id();
-	return __ktask_run_numa(&node, 1, ctl, map);
+	might_sleep();
+	ktask_lockdep_caller(map);
+
+	why = ktask_why_plain(ctl, task_size / 2 < ctl->kc_min_chunk_size);
+	if (why == NR_KTASK_STATS) {
+		node.kn_start = start;
+		node.kn_task_size = task_size;
+		node.kn_nid = numa_node_id();
+		return ktask_run_nodes(&node, 1, ctl, map);
+	}
+
+	ktask_stat_add(why, 1);
+	ktask_lockdep_begin(map);
+	ret = ktask_call_plain(start, task_size, ctl);
+	ktask_lockdep_end(map);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(__ktask_run);
 

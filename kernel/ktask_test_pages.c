@@ -14,7 +14,7 @@
 
 /* What a walk over a zone's span found. */
 struct ktask_test_pages {
-	unsigned long	others;		/* of zones with the same span */
+	unsigned long	others;		/* in use, of zones that overlap */
 	unsigned long	pages;
 	unsigned long	reserved;
 	unsigned long	bad;
@@ -72,7 +72,8 @@ static struct ktask_test_pages ktask_test_walk_zone(struct zone *zone)
 			continue;
 		}
 		if (page_zone(page) != zone) {
-			p.others++;
+			/* A hole belongs to the zone that follows it. */
+			p.others += !PageReserved(page);
 			continue;
 		}
 		p.pages++;

@@ -238,10 +238,19 @@ static inline bool ktask_signal_pending(const struct ktask_ctl *ctl,
 	return fatal_signal_pending(caller);
 }
 
-/*
- * The task in the caller's thread alone, a call for each part that is not
- * empty.
- */
+/* A range in one call of the thread function. */
+static inline int ktask_call_plain(void *start, size_t size,
+				   struct ktask_ctl *ctl)
+{
+	if (!size)
+		return KTASK_RETURN_SUCCESS;
+	if (ktask_signal_pending(ctl, current))
+		return -EINTR;
+	return ctl->kc_thread_func(start, ctl->kc_iter_func(start, size),
+				   ctl->kc_func_arg);
+}
+
+/* A task in the caller's thread alone, one call for each part. */
 static inline int ktask_run_plain(struct ktask_node *nodes, size_t nr_nodes,
 				  struct ktask_ctl *ctl)
 {
@@ -250,14 +259,7 @@ static inline int ktask_run_plain(struct ktask_node *nodes, size_t nr_nodes,
 	int ret;
 
 	for (kn = nodes; kn < nodes + nr_nodes; kn++) {
-		if (!kn->kn_task_size)
-			continue;
-		if (ktask_signal_pending(ctl, current)) {
-			ret = -EINTR;
-			goto err_undo;
-		}
-		end = ctl->kc_iter_func(kn->kn_start, kn->kn_task_size);
-		ret = ctl->kc_thread_func(kn->kn_start, end, ctl->kc_func_arg);
+		ret = ktask_call_plain(kn->kn_start, kn->kn_task_size, ctl);
 		if (ret)
 			goto err_undo;
 	}
@@ -345,12 +347,7 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes,
 static inline int ktask_run(void *start, size_t task_size,
 			    struct ktask_ctl *ctl)
 {
-	struct ktask_node node = {
-		.kn_start	= start,
-		.kn_task_size	= task_size,
-	};
-
-	return ktask_run_plain(&node, 1, ctl);
+	return ktask_call_plain(start, task_size, ctl);
 }
 
 static inline bool ktask_should_stop(const struct ktask_ctl *ctl)
