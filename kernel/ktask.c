@@ -1421,6 +1421,17 @@ static noinline int ktask_run_parallel(struct ktask_node *nodes,
 }
 
 /*
+ * Check that the caller may sleep and takes no part in a deadlock.  A plain call
+ * has no point of rescheduling of its own, which would be a fifth of its cost.
+ */
+static void ktask_check_context(struct lockdep_map *map)
+{
+	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		might_sleep();
+	ktask_lockdep_caller(map);
+}
+
+/*
  * Why a task, which is too @small for two chunks or not, is a plain call;
  * NR_KTASK_STATS if it is not one.
  */
@@ -1477,8 +1488,7 @@ static int ktask_run_nodes(struct ktask_node *nodes, size_t nr_nodes,
 int __ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes,
 		     struct ktask_ctl *ctl, struct lockdep_map *map)
 {
-	might_sleep();
-	ktask_lockdep_caller(map);
+	ktask_check_context(map);
 	return ktask_run_nodes(nodes, nr_nodes, ctl, map);
 }
 EXPORT_SYMBOL_GPL(__ktask_run_numa);
@@ -1503,8 +1513,7 @@ int __ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl,
 	enum ktask_stat why;
 	int ret;
 
-	might_sleep();
-	ktask_lockdep_caller(map);
+	ktask_check_context(map);
 
 	why = ktask_why_plain(ctl, task_size / 2 < ctl->kc_min_chunk_size);
 	if (why == NR_KTASK_STATS) {
