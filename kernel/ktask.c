@@ -1177,7 +1177,7 @@ static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
 static void ktask_helper(struct work_struct *work)
 {
 	struct ktask_work *kw = container_of(work, struct ktask_work, kw_work);
-	void (*before_join)(void) = ktask_test_hook(before_join);
+	ktask_test_func before_join = ktask_test_hook(before_join);
 	struct sched_attr own = {};
 	struct ktask_node *kn;
 	bool mine;
@@ -1624,6 +1624,7 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_ERRORS]		= "errors",
 	[KTASK_STAT_MAX_THREADS]	= "max_threads",
 };
+
 static_assert(ARRAY_SIZE(ktask_stat_names) == NR_KTASK_STATS);
 
 VISIBLE_IF_KUNIT u64 ktask_stat_read(enum ktask_stat stat)
@@ -1722,13 +1723,9 @@ static void __init ktask_lower_workers(struct workqueue_struct *wq)
 		pr_warn("workers start at nice 0 (%d)\n", ret);
 }
 
-/**
- * ktask_init() - set up helpers
- *
- * Until then, and if this fails for want of memory, tasks are plain calls.
- *
- * Context: At boot, when all CPUs are up and before memory is initialised that
- * was deferred.
+/*
+ * Called at boot, when all CPUs are up and before memory is initialised that was
+ * deferred.  Until then, and if this fails, tasks are plain calls.
  */
 void __init ktask_init(void)
 {

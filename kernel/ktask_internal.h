@@ -42,6 +42,8 @@ size_t ktask_chunk_size(size_t origin, size_t remaining, size_t step,
 unsigned int ktask_nr_threads(const struct ktask_node *nodes, size_t nr_nodes,
 			      size_t step, unsigned int max_threads);
 
+typedef void (*ktask_test_func)(void);
+
 /**
  * struct ktask_test_hooks - how the KUnit suite steers the engine
  * @before_join: called by each worker between dequeue and join
@@ -50,10 +52,10 @@ unsigned int ktask_nr_threads(const struct ktask_node *nodes, size_t nr_nodes,
  * @ignore_load: treat every CPU as idle
  */
 struct ktask_test_hooks {
-	void	(*before_join)(void);
-	int	early;
-	bool	force_cut;
-	bool	ignore_load;
+	ktask_test_func	before_join;
+	int		early;
+	bool		force_cut;
+	bool		ignore_load;
 };
 
 #if IS_ENABLED(CONFIG_KTASK_KUNIT_TEST)

@@ -385,6 +385,7 @@ struct ktask_test_unstarted {
 	struct ktask_test_job	*job;
 	int			queued;		/* before and after ... */
 	int			left;		/* ... they were taken back */
+	int			cancelled;
 	int			ret;
 	bool			hogs_run;
 };
@@ -393,12 +394,16 @@ static int ktask_test_unstarted_body(struct ktask_test_job *job,
 				     unsigned long start, unsigned long end)
 {
 	struct ktask_test_unstarted *u = job->data;
+	u64 cancelled;
 
 	if (start || ktask_test_is_helper(job))
 		return KTASK_RETURN_SUCCESS;
+	cancelled = ktask_stat_read(KTASK_STAT_HELPERS_CANCELLED);
 	u->queued = ktask_test_nr_helpers();
 	ktask_test_take_back_queued();
 	u->left = ktask_test_nr_helpers();
+	u->cancelled = ktask_stat_read(KTASK_STAT_HELPERS_CANCELLED) -
+		       cancelled;
 	ktask_test_hogs_off();
 	return KTASK_RETURN_SUCCESS;
 }
@@ -425,7 +430,6 @@ static int ktask_test_unstarted_thread(void *arg)
  */
 void ktask_test_unstarted_taken_back(struct kunit *test)
 {
-	u64 cancelled = ktask_stat_read(KTASK_STAT_HELPERS_CANCELLED);
 	struct ktask_test_unstarted *u;
 	int round;
 
@@ -445,14 +449,13 @@ void ktask_test_unstarted_taken_back(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, u->ret, 0);
 		ktask_test_check_rules(u->job);
 		ktask_test_check_once(u->job);
-		if (ktask_stat_read(KTASK_STAT_HELPERS_CANCELLED) > cancelled)
+		if (u->cancelled)
 			break;
 		msleep(200);
 	}
 	KUNIT_EXPECT_EQ(test, u->queued, 1);
+	KUNIT_EXPECT_EQ(test, u->cancelled, 1);
 	KUNIT_EXPECT_EQ(test, u->left, 0);
-	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_CANCELLED),
-			cancelled + 1);
 }
 
 /* ---- Limits ------------------------------------------------------------- */

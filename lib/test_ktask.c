@@ -83,7 +83,7 @@ static int test_ktask_direct(cycles_t *least)
 	int ret = 0;
 
 	for (i = 0; i < tasks && !ret; i++)
-		ret = READ_ONCE(test_ktask_pointer)(NULL, NULL + size, NULL);
+		ret = READ_ONCE(test_ktask_pointer)(NULL, (void *)size, NULL);
 	*least = min(*least, get_cycles() - start);
 	return ret;
 }

@@ -61,16 +61,14 @@ typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
  */
 typedef void (*ktask_undo_func)(void *start, void *end, void *arg);
 
-/**
- * typedef ktask_iter_func - find the position some units further on
- * @position: a position in the task
- * @size: number of units to advance, never more than the task has left
- *
- * ktask itself does not look into positions, so they can be numbers, addresses
- * or list entries.
+/*
+ * An iterator finds the position @size units after @position, where @size is
+ * never more than the part has left.  ktask itself does not look into positions,
+ * so they can be numbers, addresses or list entries; only ends are compared.
  *
  * Context: Called with a spinlock held; must not sleep.
- * Return: The position @size units after @position.
+ *
+ * (kernel-doc does not understand a typedef whose function returns a pointer.)
  */
 typedef void *(*ktask_iter_func)(void *position, size_t size);
 
