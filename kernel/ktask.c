@@ -70,7 +70,7 @@
  * Locking.  Fields below are marked with a letter:
  *
  * L: ktask_lock.  Taken with bottom halves off, for ktask_timer.  Nests inside
- *    nothing of ktask, and outside the workqueue's pool locks.
+ *    kn_lock, and outside the workqueue's pool locks.
  * N: ktask_node.kn_lock.  Written under it; a read without it is a guess, for
  *    choosing a part, and is repeated under the lock.
  * C: set up before the first helper is queued, constant then.

@@ -189,6 +189,7 @@ void ktask_test_nested_calls(struct kunit *test);
 void ktask_test_workers_blocked(struct kunit *test);
 void ktask_test_stuck_helper(struct kunit *test);
 void ktask_test_unstarted_taken_back(struct kunit *test);
+void ktask_test_timer_takes_back(struct kunit *test);
 void ktask_test_limit_holds(struct kunit *test);
 void ktask_test_early_lifts_limits(struct kunit *test);
 void ktask_test_limit_after_cpu_off(struct kunit *test);

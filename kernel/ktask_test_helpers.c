@@ -458,6 +458,51 @@ void ktask_test_unstarted_taken_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, u->left, 0);
 }
 
+/* What happened to an item whose worker was held before the join. */
+struct ktask_test_held {
+	int			queued;
+	bool			taken_back;
+	u64			detached;
+};
+
+static int ktask_test_held_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	struct ktask_test_held *held = job->data;
+	u64 detached;
+	int nr;
+
+	if (start)
+		return KTASK_RETURN_SUCCESS;
+	read_poll_timeout(atomic_read, nr, nr > 0, 500, KTASK_TEST_LONG, false,
+			  &ktask_test_gate_arrived);
+	detached = ktask_stat_read(KTASK_STAT_HELPERS_DETACHED);
+	held->queued = ktask_test_nr_helpers();
+	held->taken_back = !read_poll_timeout(ktask_test_nr_helpers, nr, !nr,
+					      500, KTASK_TEST_LONG, false);
+	held->detached = ktask_stat_read(KTASK_STAT_HELPERS_DETACHED) -
+			 detached;
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Its caller is busy with a chunk all the while, so only the timer can do it. */
+void ktask_test_timer_takes_back(struct kunit *test)
+{
+	struct ktask_test_held held = {};
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_close_gate(INT_MAX);
+	job = ktask_test_simple(test, 200, 10, 2);
+	job->body = ktask_test_held_body;
+	job->data = &held;
+	ktask_test_run_well(job);
+	KUNIT_EXPECT_EQ(test, held.queued, 1);
+	KUNIT_EXPECT_TRUE(test, held.taken_back);
+	KUNIT_EXPECT_EQ(test, held.detached, 1);
+}
+
 /* ---- Limits ------------------------------------------------------------- */
 
 static int ktask_test_limit_thread(void *arg)

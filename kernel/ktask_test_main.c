@@ -781,6 +781,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_workers_blocked, ktask_test_blocked_params),
 	KUNIT_CASE(ktask_test_stuck_helper),
 	KUNIT_CASE(ktask_test_unstarted_taken_back),
+	KUNIT_CASE(ktask_test_timer_takes_back),
 	KUNIT_CASE(ktask_test_limit_holds),
 	KUNIT_CASE(ktask_test_early_lifts_limits),
 	KUNIT_CASE(ktask_test_limit_after_cpu_off),

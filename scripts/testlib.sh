@@ -39,14 +39,14 @@ verdict()
 }
 
 # plan_read FILE: sets plan_vm, plan_append, plan_timeout, plan_modules,
-# plan_kselftest, plan_expect, plan_kernels, plan_cases.
+# plan_kselftest, plan_command, plan_expect, plan_kernels, plan_cases.
 plan_read()
 {
 	local file=$1 dir key value
 
 	dir=$(dirname "$file")
 	plan_vm=() plan_append="" plan_timeout=300 plan_modules=() plan_kselftest=""
-	plan_expect="" plan_kernels=(ktask debug) plan_cases=()
+	plan_command="" plan_expect="" plan_kernels=(ktask debug) plan_cases=()
 	[[ -r $file ]] || die "there is no plan $file" "ls tests/plan"
 	while read -r key value; do
 		case $key in
@@ -56,6 +56,7 @@ plan_read()
 		timeout)	plan_timeout=$value ;;
 		modules)	read -ra plan_modules <<<"$value" ;;
 		kselftest)	plan_kselftest=$value ;;
+		command)	plan_command=$value ;;
 		expect)		plan_expect=$value ;;
 		kernels)	read -ra plan_kernels <<<"$value" ;;
 		case)		plan_cases+=("$value") ;;
@@ -83,7 +84,8 @@ plan_boot()
 		[[ -f $build/$kernel/$module ]] || die "there is no build/$kernel/$module" \
 			"look at its option in scripts/config"
 	done
-	scripts/vm "${args[@]}" -- env KSELFTEST="$plan_kselftest" \
+	scripts/vm "${args[@]}" -- \
+		env KSELFTEST="$plan_kselftest" COMMAND="$plan_command" \
 		tests/guest/run "$build/$kernel" "${plan_modules[@]}" || status=$?
 	new=$(mktemp "$build/test/rows.XXXXXX")
 	"$root/scripts/ktap" "$linux_parser" "$guest" "$dir/console.log" "$dir/output" >"$new" ||
