@@ -144,7 +144,7 @@ series_tip()
 	names=$(series_names)
 	for name in $names; do
 		[[ -f $patches/$name ]] || die "patches/series names $name, which is not there"
-		tip=$(commit_patch "$patches/$name" "$tip")
+		tip=$(commit_patch "$patches/$name" "$tip") || exit
 	done
 	printf '%s\n' "$tip"
 }
