@@ -132,7 +132,13 @@ wait_for()
 
 running()
 {
-	grep -q 'user space' "$build"/vm/run.*/console 2>/dev/null && alive "mark=$1"
+	local console
+
+	for console in "$build"/vm/run.*/console; do
+		! { grep -q "mark=$1" "$console" &&
+		    grep -q 'guest-init: user space' "$console"; } 2>/dev/null || return 0
+	done
+	return 1
 }
 
 gone()
@@ -140,13 +146,15 @@ gone()
 	! alive "mark=$1"
 }
 
-# What kills it, and nothing may be left: no process, no directory.
+# What kills it, long before its time is up, and nothing may be left: no process, no
+# directory.  bash has its background jobs ignore SIGINT; a terminal's do not.
 dies_with()
 {
 	local how=$1 pid
 	local mark=$how.$$.$RANDOM
 
-	bash -c 'scripts/vm --kernel "$1" --timeout 100 --append "mark=$2" -- sleep 1000 &
+	bash -c 'env --default-signal=INT scripts/vm --kernel "$1" --timeout 300 \
+			--append "mark=$2" -- sleep 1000 &
 		echo $! >"$3"; wait' - "$kernel" "$mark" "$work/pid" >/dev/null 2>&1 &
 	pid=$!
 	wait_for running "$mark" || return 1
@@ -154,8 +162,8 @@ dies_with()
 	parent)	kill -KILL "$pid" ;;
 	*)	kill -s "$how" "$(<"$work/pid")" ;;
 	esac
-	wait "$pid" 2>/dev/null || :
 	wait_for gone "$mark" || return 1
+	wait "$pid" 2>/dev/null || :
 	[[ -z $(find "$build/vm" -maxdepth 1 -name 'run.*' -newer "$work/pid") ]]
 }
 
