@@ -127,7 +127,7 @@ show_failures()
 	local guest=$1 new=$2 console=$3
 
 	! grep -q $'\tfail$' "$new" ||
-		grep -E -A 4 'EXPECTATION FAILED|ASSERTION FAILED|not ok ' "$console" |
+		{ grep -E -A 4 'EXPECTATION FAILED|ASSERTION FAILED|not ok ' "$console" || :; } |
 			head -n 40 | sed 's/^/    | /'
 }
 
