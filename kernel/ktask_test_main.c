@@ -718,6 +718,8 @@ static int ktask_test_case_init(struct kunit *test)
 {
 	int nid;
 
+	/* A case that hangs or crashes prints no result. */
+	kunit_info(test, "begins\n");
 	ktask_test_hooks.ignore_load = false;
 	ktask_test_hooks.force_cut = false;
 	atomic_set(&ktask_test_helpers_inside, 0);
