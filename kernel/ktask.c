@@ -650,7 +650,8 @@ static void ktask_take_back(struct timer_list *timer)
 
 	spin_lock(&ktask_lock);
 	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
-		if ((u32)jiffies - kw->kw_queued < KTASK_QUEUE_TIMEOUT)
+		if ((u32)jiffies - kw->kw_queued < KTASK_QUEUE_TIMEOUT ||
+		    ktask_test_hook(leave_queued))
 			break;
 		ktask_detach(kw);
 	}

@@ -50,12 +50,14 @@ typedef void (*ktask_test_func)(void);
  * @early: 1 for the limits before user space, 0 for those after, -1 for real
  * @force_cut: cut tasks into chunks even when there can be no helper
  * @ignore_load: treat every CPU as idle
+ * @leave_queued: the timer takes no item back
  */
 struct ktask_test_hooks {
 	ktask_test_func	before_join;
 	int		early;
 	bool		force_cut;
 	bool		ignore_load;
+	bool		leave_queued;
 };
 
 #if IS_ENABLED(CONFIG_KTASK_KUNIT_TEST)

@@ -288,7 +288,8 @@ static int ktask_test_run_thread(void *arg)
 
 /*
  * The task ends, in a thread that ends too, while workers are between dequeue
- * and join; what they do later must not touch the task.
+ * and join, without help from the timer; what they do later must not touch the
+ * task.
  */
 void ktask_test_workers_blocked(struct kunit *test)
 {
@@ -299,6 +300,7 @@ void ktask_test_workers_blocked(struct kunit *test)
 
 	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
 	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.leave_queued = true;
 	ktask_test_close_gate(p->hold);
 	job = ktask_test_simple(test, 5000, 10, 0);
 	job->body = ktask_test_blocked_body;

@@ -722,6 +722,7 @@ static int ktask_test_case_init(struct kunit *test)
 	kunit_info(test, "begins\n");
 	ktask_test_hooks.ignore_load = false;
 	ktask_test_hooks.force_cut = false;
+	ktask_test_hooks.leave_queued = false;
 	atomic_set(&ktask_test_helpers_inside, 0);
 	for_each_node(nid)
 		atomic_set(&ktask_test_node_helpers[nid], 0);
