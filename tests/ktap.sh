@@ -22,6 +22,7 @@ kunit_log()
 	cat <<-'EOF'
 	[    0.100000] Linux version 6.1
 	[    1.000000]     KTAP version 1
+	[    1.000001] a message within the header
 	[    1.000001]     # Subtest: suite
 	[    1.000002]     1..4
 	[    1.000003]     # plain: begins
@@ -32,6 +33,7 @@ kunit_log()
 	[    1.000006]     not ok 2 broken
 	[    1.000007]     ok 3 absent # SKIP no such machine
 	[    1.000008]         KTAP version 1
+	[    1.000008] kunit_try_catch (99) used greatest stack depth: 9 bytes left
 	[    1.000009]         # Subtest: many
 	[    1.000010]         ok 1 one
 	[    1.000011]         not ok 2 two
@@ -75,6 +77,13 @@ crashed()
 	rows_are "$work/crashed" /dev/null "suite.plain=pass suite.broken=fail suite=fail"
 }
 
+# What the kernel's parser cannot read is a failure of the case under way.
+unreadable()
+{
+	kunit_log | sed 's/# Subtest: many/# not a header/' >"$work/unreadable"
+	rows_are "$work/unreadable" /dev/null "kunit=fail" 2>/dev/null
+}
+
 # plan_finds "CASE..." EXPECTED: the rows that the plan adds.
 plan_finds()
 {
@@ -113,6 +122,7 @@ verdict ktap kunit rows_are "$work/console" /dev/null \
 verdict ktap kselftest rows_are /dev/null "$work/output" \
 	"good.one=pass good.the_second=skip short.one=pass short=fail hung=fail"
 verdict ktap crashed-suite crashed
+verdict ktap unreadable-suite unreadable
 verdict ktap plan-kept in_copy plan_finds $'s.a\ns.b 2' ""
 verdict ktap plan-case-missing in_copy plan_finds $'s.a\ns.b\ns.c' "s.c=fail "
 verdict ktap plan-too-few in_copy plan_finds $'s.a\ns.b 3' "s.b=fail "
