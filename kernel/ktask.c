@@ -178,6 +178,10 @@ struct ktask_work {
 	bool			kw_unwanted;
 };
 
+/* All that ktask ever takes per possible CPU; lockdep makes a work_struct big. */
+static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
+	      sizeof(struct ktask_work) * KTASK_WORKS_PER_2_CPUS / 2 <= 256);
+
 /**
  * struct ktask_task - a task, on the stack of its caller
  * @kt_ctl: what the client told (C)
