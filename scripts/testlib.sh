@@ -39,14 +39,14 @@ verdict()
 }
 
 # plan_read FILE: sets plan_vm, plan_append, plan_timeout, plan_modules,
-# plan_kselftest, plan_command, plan_expect, plan_kernels, plan_cases.
+# plan_kselftest, plan_env, plan_command, plan_expect, plan_kernels, plan_cases.
 plan_read()
 {
 	local file=$1 dir key value
 
 	dir=$(dirname "$file")
 	plan_vm=() plan_append="" plan_timeout=300 plan_modules=() plan_kselftest=""
-	plan_command="" plan_expect="" plan_kernels=(ktask debug) plan_cases=()
+	plan_env=() plan_command="" plan_expect="" plan_kernels=(ktask debug) plan_cases=()
 	[[ -r $file ]] || die "there is no plan $file" "ls tests/plan"
 	while read -r key value; do
 		case $key in
@@ -56,6 +56,7 @@ plan_read()
 		timeout)	plan_timeout=$value ;;
 		modules)	read -ra plan_modules <<<"$value" ;;
 		kselftest)	plan_kselftest=$value ;;
+		env)		plan_env+=("$value") ;;
 		command)	plan_command=$value ;;
 		expect)		plan_expect=$value ;;
 		kernels)	read -ra plan_kernels <<<"$value" ;;
@@ -85,7 +86,7 @@ plan_boot()
 			"look at its option in scripts/config"
 	done
 	scripts/vm "${args[@]}" -- \
-		env KSELFTEST="$plan_kselftest" COMMAND="$plan_command" \
+		env "${plan_env[@]}" KSELFTEST="$plan_kselftest" COMMAND="$plan_command" \
 		tests/guest/run "$build/$kernel" "${plan_modules[@]}" || status=$?
 	new=$(mktemp "$build/test/rows.XXXXXX")
 	"$root/scripts/ktap" "$linux_parser" "$guest" "$dir/console.log" "$dir/output" >"$new" ||

@@ -14,7 +14,8 @@
  * Two devices give two containers, which charge in parallel.
  *
  * Everything here but "mlockall respects pinned pages" holds on kernels that
- * account under mmap_lock as well: there mlockall() looks at total_vm alone.
+ * account under mmap_lock as well.  There mlockall() looks at total_vm alone;
+ * for them, the option --old-mlockall leaves that case out.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -48,6 +49,10 @@
 #define LAST_PAGE_ROUNDS	4000
 /* The calls that fit, each of the whole limit, beside others that do not. */
 #define GREEDY_ROUNDS	1500
+/* The race for what a target of mremap() gives back, beside what is free. */
+#define TARGET_ROUNDS	2000
+#define TARGET_PAGES	128
+#define TARGET_ROOM	8
 /* The free-for-all: so many system calls a thread, the sum checked so often. */
 #define CHURN_EPOCHS	40
 #define CHURN_CALLS	100
@@ -106,6 +111,19 @@ static void *map_pages(size_t pages, int flags)
 {
 	return mmap(NULL, pages * page, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+static char *map_at(char *addr, size_t pages, int prot, int flags)
+{
+	return mmap(addr, pages * page, prot, MAP_PRIVATE | MAP_ANONYMOUS |
+		    MAP_FIXED | flags, -1, 0);
+}
+
+static bool is_mapped(char *addr)
+{
+	unsigned char present;
+
+	return !mincore(addr, page, &present);
 }
 
 /*
@@ -430,6 +448,104 @@ static void test_mremap(void)
 	check(vm_lck() == 5, "VmLck %ld", vm_lck());
 	munmap(moved, 2 * page);
 	munmap(buf, 3 * page);
+	close(fd);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+}
+
+/*
+ * The target of MREMAP_FIXED is unmapped first, whatever comes of the call, and
+ * what was locked there is room for the mapping to grow.
+ */
+static const struct target_case {
+	const char *name;
+	size_t source;		/* pages of the mapping */
+	bool unlocked;		/* they are not locked */
+	size_t at, old, new;	/* what moves: from where, how many, to how many */
+	size_t target;		/* pages locked where it moves to */
+	size_t limit;
+	int flags;
+	int error;
+	long locked;		/* VmLck afterwards */
+} target_cases[] = {
+	{ .name = "all that the target gives back", .source = 8, .old = 8,
+	  .new = 32, .target = 24, .limit = 32, .locked = 32 },
+	{ .name = "that and all that is free", .source = 4, .old = 4,
+	  .new = 32, .target = 10, .limit = 32, .locked = 32 },
+	{ .name = "one page more", .source = 5, .old = 4, .new = 32,
+	  .target = 10, .limit = 32, .error = EAGAIN, .locked = 5 },
+	{ .name = "the limit was lowered", .source = 4, .old = 4, .new = 8,
+	  .target = 4, .limit = 7, .error = EAGAIN, .locked = 4 },
+	{ .name = "a part of what it gives back", .source = 4, .old = 4,
+	  .new = 6, .target = 20, .limit = 24, .locked = 20 },
+	{ .name = "the middle of a mapping", .source = 12, .at = 4, .old = 4,
+	  .new = 8, .target = 4, .limit = 16, .locked = 16 },
+	{ .name = "it does not grow", .source = 4, .old = 4, .new = 4,
+	  .target = 4, .limit = 4, .locked = 4 },
+	{ .name = "it shrinks", .source = 4, .old = 4, .new = 2,
+	  .target = 4, .limit = 4, .locked = 4 },
+	{ .name = "it is not locked", .source = 4, .unlocked = true, .old = 4,
+	  .new = 8, .target = 8, .limit = 8, .locked = 0 },
+	{ .name = "it stays mapped", .source = 4, .old = 4, .new = 4,
+	  .target = 4, .limit = 4, .flags = MREMAP_DONTUNMAP, .locked = 4 },
+	{ .name = "longer than the mapping", .source = 4, .old = 5, .new = 8,
+	  .target = 8, .limit = 12, .error = EFAULT, .locked = 4 },
+};
+
+static void test_one_target(const struct target_case *test)
+{
+	char *area, *source, *target, *moved;
+
+	set_limit(3 * LIMIT);
+	area = map_at(map_pages(3 * LIMIT, 0), 3 * LIMIT, PROT_NONE, 0);
+	source = map_at(area + page, test->source, PROT_READ | PROT_WRITE,
+			test->unlocked ? 0 : MAP_LOCKED);
+	target = map_at(area + LIMIT * page, test->target, PROT_READ,
+			MAP_LOCKED);
+	check(source != MAP_FAILED && target != MAP_FAILED, "%s: mmap",
+	      test->name);
+	set_limit(test->limit);
+	moved = mremap(source + test->at * page, test->old * page,
+		       test->new * page, MREMAP_MAYMOVE | MREMAP_FIXED |
+		       test->flags, target);
+	if (test->error)
+		check(moved == MAP_FAILED && errno == test->error &&
+		      !is_mapped(target) && is_mapped(source), "%s: %s",
+		      test->name, strerror(errno));
+	else
+		check(moved == target, "%s: %s", test->name, strerror(errno));
+	check(vm_lck() == test->locked, "%s: VmLck %ld", test->name, vm_lck());
+	munmap(area, 3 * LIMIT * page);
+	check(vm_lck() == 0, "%s: VmLck %ld", test->name, vm_lck());
+}
+
+static void test_targets(void)
+{
+	char *buf, *there, *moved;
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(target_cases); i++)
+		test_one_target(&target_cases[i]);
+
+	/* A second mapping of shared memory; all of it is growth. */
+	set_limit(LIMIT);
+	fd = memfd_create("locked_vm", 0);
+	check(fd >= 0 && !ftruncate(fd, LIMIT * page), "memfd");
+	buf = mmap(NULL, LIMIT / 2 * page, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_LOCKED, fd, 0);
+	there = map_pages(LIMIT / 2, MAP_LOCKED);
+	moved = mremap(buf, 0, LIMIT / 2 * page, MREMAP_MAYMOVE | MREMAP_FIXED,
+		       there);
+	check(moved == there, "duplicate: %s", strerror(errno));
+	check(vm_lck() == LIMIT, "VmLck %ld", vm_lck());
+
+	/* In its own place, where nothing is left to map a second time. */
+	moved = mremap(buf, 0, LIMIT / 2 * page, MREMAP_MAYMOVE | MREMAP_FIXED,
+		       buf);
+	check(moved == MAP_FAILED && errno == EFAULT && !is_mapped(buf),
+	      "duplicate of its target");
+	check(vm_lck() == LIMIT / 2, "VmLck %ld", vm_lck());
+	munmap(there, LIMIT / 2 * page);
 	close(fd);
 	check(vm_lck() == 0, "VmLck %ld", vm_lck());
 }
@@ -1115,15 +1231,104 @@ static void test_greedy(void)
 		       sampler_max, LIMIT, samples);
 }
 
+/* -------------------------------------------------------------------------
+ * What a target of mremap() gives back, beside somebody who wants it.
+ */
+
+static bool taker_stop;
+static unsigned long taker_calls;
+
+/*
+ * Takes pages one after the other up to the limit, then gives all back.  They
+ * are pinned together, under mmap_lock, but charged in runs.  So no page may lie
+ * behind the one before it in memory as well.
+ */
+static void *taker(void *arg)
+{
+	const size_t pages = 2 * TARGET_ROOM;
+	char *buf = map_pages(pages, 0);
+	size_t i;
+
+	(void)arg;
+	for (i = 0; i < pages; i += 2)
+		buf[i * page] = 1;
+	for (i = 1; i < pages; i += 2)
+		buf[i * page] = 1;
+	while (!__atomic_load_n(&taker_stop, __ATOMIC_RELAXED)) {
+		if (!vfio_map(0, buf, IOVA, pages))
+			vfio_unmap(0, IOVA, pages);
+		__atomic_add_fetch(&taker_calls, 1, __ATOMIC_RELAXED);
+	}
+	munmap(buf, pages * page);
+	return NULL;
+}
+
+/*
+ * A mapping that grows by what its target gives back, and by no more.  The
+ * target has many vmas, which takes a while to unmap.
+ */
+static bool grow_onto_target(char *area)
+{
+	char *source = area, *target = area + 4 * page;
+	unsigned int i;
+	char *moved;
+
+	/* Here the taker may be in the way, as it may have what is free. */
+	while (map_at(source, 4, PROT_READ, MAP_LOCKED) == MAP_FAILED)
+		;
+	while (map_at(target, TARGET_PAGES, PROT_READ, MAP_LOCKED) ==
+	       MAP_FAILED)
+		;
+	for (i = 0; i < TARGET_PAGES; i += 2)
+		mprotect(target + i * page, page, PROT_NONE);
+
+	/* From here on it must not, as it may not have more than that. */
+	moved = mremap(source, 4 * page, (TARGET_PAGES + 4) * page,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, target);
+	map_at(area, TARGET_PAGES + 8, PROT_NONE, 0);
+	return moved == target;
+}
+
+static void test_target_race(void)
+{
+	const size_t pages = TARGET_PAGES + 8;
+	unsigned int seed = 0x9e3779b9;
+	int i, refused = 0;
+	pthread_t thread;
+	char *area;
+
+	area = map_at(map_pages(pages, 0), pages, PROT_NONE, 0);
+	taker_stop = false;
+	taker_calls = 0;
+	set_limit(TARGET_ROOM);
+	pthread_create(&thread, NULL, taker, NULL);
+	while (!__atomic_load_n(&taker_calls, __ATOMIC_RELAXED))
+		sched_yield();
+	for (i = 0; i < TARGET_ROUNDS; i++) {
+		/* The taker gets there earlier or later. */
+		set_limit(TARGET_PAGES + 4 + xorshift(&seed) % TARGET_ROOM);
+		refused += !grow_onto_target(area);
+	}
+	__atomic_store_n(&taker_stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	check(!refused, "%d of %d calls were refused what their target gave back",
+	      refused, TARGET_ROUNDS);
+	munmap(area, pages * page);
+	check(vm_lck() == 0, "VmLck %ld", vm_lck());
+	ksft_print_msg("%d calls of mremap() beside %lu of VFIO\n",
+		       TARGET_ROUNDS, taker_calls);
+}
+
 static const struct {
 	const char *name;
 	void (*func)(void);
 	bool vfio;	/* needs a group */
-	bool ktask;	/* needs the series */
+	bool mlockall;	/* needs an mlockall() that sees what is pinned */
 } cases[] = {
 	{ "mlock is exact", test_mlock },
 	{ "mmap is exact", test_mmap },
 	{ "mremap is exact", test_mremap },
+	{ "mremap onto what is locked is exact", test_targets },
 	{ "stack growth is exact", test_stack },
 	{ "mlockall and brk are exact", test_mlockall },
 	{ "a forked child starts at zero", test_fork },
@@ -1132,10 +1337,12 @@ static const struct {
 	{ "one of many gets the last page", test_last_page },
 	{ "the limit holds and the sum is right", test_churn },
 	{ "calls that fail are not seen", test_greedy },
+	{ "nobody takes what a target gives back", test_target_race, true },
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
+	bool old_mlockall = argc > 1 && !strcmp(argv[1], "--old-mlockall");
 	struct sigaction action = { .sa_handler = segv_handler };
 	const char *reason;
 	unsigned int i;
@@ -1165,8 +1372,8 @@ int main(void)
 		reason = NULL;
 		if (cases[i].vfio && !nr_groups)
 			reason = no_group;
-		else if (cases[i].ktask && access("/sys/module/ktask", F_OK))
-			reason = "before ktask only total_vm counted";
+		else if (cases[i].mlockall && old_mlockall)
+			reason = "--old-mlockall";
 		if (reason) {
 			ksft_test_result_skip("%s: %s\n", cases[i].name,
 					      reason);
