@@ -13,9 +13,10 @@
  *
  * Two devices give two containers, which charge in parallel.
  *
- * Everything here but "mlockall respects pinned pages" holds on kernels that
- * account under mmap_lock as well.  There mlockall() looks at total_vm alone;
- * for them, the option --old-mlockall leaves that case out.
+ * Most of it holds as well on kernels that account under mmap_lock.  There
+ * mlockall() looks at total_vm alone, and pages that change hands may be
+ * uncharged for a moment, as nobody can take their room: the option --mmap-lock
+ * leaves out the two cases about that.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -49,10 +50,9 @@
 #define LAST_PAGE_ROUNDS	4000
 /* The calls that fit, each of the whole limit, beside others that do not. */
 #define GREEDY_ROUNDS	1500
-/* The race for what a target of mremap() gives back, beside what is free. */
-#define TARGET_ROUNDS	2000
-#define TARGET_PAGES	128
-#define TARGET_ROOM	8
+/* Rounds in which pages change hands while somebody watches. */
+#define HANDOVER_ROUNDS	300
+#define HANDOVER_PAGES	128
 /* The free-for-all: so many system calls a thread, the sum checked so often. */
 #define CHURN_EPOCHS	40
 #define CHURN_CALLS	100
@@ -1232,98 +1232,150 @@ static void test_greedy(void)
 }
 
 /* -------------------------------------------------------------------------
- * What a target of mremap() gives back, beside somebody who wants it.
+ * Pages that change hands.  What is uncharged for a moment is room that somebody
+ * without mmap_lock may take, and the new owner then fails when it is too late.
  */
 
-static bool taker_stop;
-static unsigned long taker_calls;
+static bool watcher_stop;
+static unsigned long handover;	/* odd: VmLck must not change */
+static unsigned long watched;	/* how often the watcher has looked */
+static unsigned long dips;
 
-/*
- * Takes pages one after the other up to the limit, then gives all back.  They
- * are pinned together, under mmap_lock, but charged in runs.  So no page may lie
- * behind the one before it in memory as well.
- */
-static void *taker(void *arg)
+static void *watcher(void *arg)
 {
-	const size_t pages = 2 * TARGET_ROOM;
-	char *buf = map_pages(pages, 0);
-	size_t i;
+	unsigned long before;
+	long now;
 
 	(void)arg;
-	for (i = 0; i < pages; i += 2)
-		buf[i * page] = 1;
-	for (i = 1; i < pages; i += 2)
-		buf[i * page] = 1;
-	while (!__atomic_load_n(&taker_stop, __ATOMIC_RELAXED)) {
-		if (!vfio_map(0, buf, IOVA, pages))
-			vfio_unmap(0, IOVA, pages);
-		__atomic_add_fetch(&taker_calls, 1, __ATOMIC_RELAXED);
+	while (!__atomic_load_n(&watcher_stop, __ATOMIC_RELAXED)) {
+		before = __atomic_load_n(&handover, __ATOMIC_SEQ_CST);
+		now = vm_lck();
+		if (before % 2 && now != HANDOVER_PAGES &&
+		    before == __atomic_load_n(&handover, __ATOMIC_SEQ_CST))
+			dips++;
+		__atomic_add_fetch(&watched, 1, __ATOMIC_SEQ_CST);
 	}
-	munmap(buf, pages * page);
 	return NULL;
 }
 
-/*
- * A mapping that grows by what its target gives back, and by no more.  The
- * target has many vmas, which takes a while to unmap.
- */
-static bool grow_onto_target(char *area)
+/* Waits for the watcher to have looked once, all of it since the call. */
+static unsigned long wait_for_watcher(void)
 {
-	char *source = area, *target = area + 4 * page;
-	unsigned int i;
-	char *moved;
+	unsigned long start = __atomic_load_n(&watched, __ATOMIC_SEQ_CST);
+	unsigned long i = 0;
 
-	/* Here the taker may be in the way, as it may have what is free. */
-	while (map_at(source, 4, PROT_READ, MAP_LOCKED) == MAP_FAILED)
-		;
-	while (map_at(target, TARGET_PAGES, PROT_READ, MAP_LOCKED) ==
-	       MAP_FAILED)
-		;
-	for (i = 0; i < TARGET_PAGES; i += 2)
-		mprotect(target + i * page, page, PROT_NONE);
-
-	/* From here on it must not, as it may not have more than that. */
-	moved = mremap(source, 4 * page, (TARGET_PAGES + 4) * page,
-		       MREMAP_MAYMOVE | MREMAP_FIXED, target);
-	map_at(area, TARGET_PAGES + 8, PROT_NONE, 0);
-	return moved == target;
+	while (__atomic_load_n(&watched, __ATOMIC_SEQ_CST) - start < 2)
+		if (++i % 10000 == 0)
+			sched_yield();
+	return i;
 }
 
-static void test_target_race(void)
+/*
+ * The watcher has just begun to look, so this decides what it meets: @max is
+ * about how long one look takes.
+ */
+static void wait_up_to(struct worker *worker, unsigned long max)
 {
-	const size_t pages = TARGET_PAGES + 8;
-	unsigned int seed = 0x9e3779b9;
-	int i, refused = 0;
+	unsigned long i;
+
+	for (i = xorshift(&worker->seed) % (max + 1); i; i--)
+		__atomic_load_n(&watched, __ATOMIC_SEQ_CST);
+}
+
+/* A mapping that grows by what its target gives back, where no more is free. */
+static bool grow_onto_target(char *area, char *there)
+{
+	return mremap(area, 4 * page, HANDOVER_PAGES * page,
+		      MREMAP_MAYMOVE | MREMAP_FIXED, there) == there;
+}
+
+static bool move_away(char *area, char *there)
+{
+	return mremap(area, 4 * page, 4 * page, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      there - 8 * page) == there - 8 * page;
+}
+
+static bool map_over(char *area, char *there)
+{
+	(void)area;
+	return map_at(there, HANDOVER_PAGES - 4, PROT_NONE, MAP_LOCKED) == there;
+}
+
+static const struct {
+	const char *name;
+	bool (*func)(char *area, char *there);
+	size_t limit;
+} handovers[] = {
+	{ "mremap() onto what is locked", grow_onto_target,
+	  HANDOVER_PAGES },
+	{ "mremap()", move_away, HANDOVER_PAGES },
+	/* mmap() asks for room for all that it maps. */
+	{ "mmap() over what is locked", map_over, 2 * HANDOVER_PAGES },
+};
+
+/*
+ * There are 4 pages locked at @area, and all the others at @there, in many vmas,
+ * which take a while to unmap.  None is present: it is not about the pages.
+ */
+static void lock_for_handover(char *area, char *there)
+{
+	int i;
+
+	map_at(area, 4, PROT_NONE, MAP_LOCKED);
+	map_at(there, HANDOVER_PAGES - 4, PROT_NONE, MAP_LOCKED);
+	for (i = 0; i < HANDOVER_PAGES - 4; i += 2)
+		mprotect(there + i * page, page, PROT_READ);
+}
+
+static void hand_over(unsigned int kind, char *area)
+{
+	char *there = area + HANDOVER_PAGES * page;
+	unsigned long look;
+	int i;
+
+	set_limit(handovers[kind].limit);
+	for (i = 0; i < HANDOVER_ROUNDS; i++) {
+		lock_for_handover(area, there);
+		__atomic_add_fetch(&handover, 1, __ATOMIC_SEQ_CST);
+		look = wait_for_watcher();
+		wait_up_to(&workers[0], look);
+		check(handovers[kind].func(area, there), "%s: %s",
+		      handovers[kind].name, strerror(errno));
+		wait_for_watcher();
+		__atomic_add_fetch(&handover, 1, __ATOMIC_SEQ_CST);
+		map_at(area, 3 * HANDOVER_PAGES, PROT_NONE, 0);
+	}
+}
+
+static void test_handover(void)
+{
 	pthread_t thread;
+	unsigned int i;
 	char *area;
 
-	area = map_at(map_pages(pages, 0), pages, PROT_NONE, 0);
-	taker_stop = false;
-	taker_calls = 0;
-	set_limit(TARGET_ROOM);
-	pthread_create(&thread, NULL, taker, NULL);
-	while (!__atomic_load_n(&taker_calls, __ATOMIC_RELAXED))
-		sched_yield();
-	for (i = 0; i < TARGET_ROUNDS; i++) {
-		/* The taker gets there earlier or later. */
-		set_limit(TARGET_PAGES + 4 + xorshift(&seed) % TARGET_ROOM);
-		refused += !grow_onto_target(area);
+	area = map_at(map_pages(3 * HANDOVER_PAGES, 0), 3 * HANDOVER_PAGES, PROT_NONE, 0);
+	watcher_stop = false;
+	watched = 0;
+	pthread_create(&thread, NULL, watcher, NULL);
+	for (i = 0; i < ARRAY_SIZE(handovers); i++) {
+		dips = 0;
+		hand_over(i, area);
+		check(!dips, "%s: VmLck was not %d %lu times",
+		      handovers[i].name, HANDOVER_PAGES, dips);
 	}
-	__atomic_store_n(&taker_stop, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&watcher_stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
-	check(!refused, "%d of %d calls were refused what their target gave back",
-	      refused, TARGET_ROUNDS);
-	munmap(area, pages * page);
+	munmap(area, 3 * HANDOVER_PAGES * page);
 	check(vm_lck() == 0, "VmLck %ld", vm_lck());
-	ksft_print_msg("%d calls of mremap() beside %lu of VFIO\n",
-		       TARGET_ROUNDS, taker_calls);
+	ksft_print_msg("watched %d rounds of each, %lu times\n",
+		       HANDOVER_ROUNDS, watched);
 }
 
 static const struct {
 	const char *name;
 	void (*func)(void);
 	bool vfio;	/* needs a group */
-	bool mlockall;	/* needs an mlockall() that sees what is pinned */
+	bool lockless;	/* needs charges without mmap_lock */
 } cases[] = {
 	{ "mlock is exact", test_mlock },
 	{ "mmap is exact", test_mmap },
@@ -1337,12 +1389,12 @@ static const struct {
 	{ "one of many gets the last page", test_last_page },
 	{ "the limit holds and the sum is right", test_churn },
 	{ "calls that fail are not seen", test_greedy },
-	{ "nobody takes what a target gives back", test_target_race, true },
+	{ "pages that change hands stay charged", test_handover, false, true },
 };
 
 int main(int argc, char **argv)
 {
-	bool old_mlockall = argc > 1 && !strcmp(argv[1], "--old-mlockall");
+	bool mmap_lock = argc > 1 && !strcmp(argv[1], "--mmap-lock");
 	struct sigaction action = { .sa_handler = segv_handler };
 	const char *reason;
 	unsigned int i;
@@ -1372,8 +1424,8 @@ int main(int argc, char **argv)
 		reason = NULL;
 		if (cases[i].vfio && !nr_groups)
 			reason = no_group;
-		else if (cases[i].mlockall && old_mlockall)
-			reason = "--old-mlockall";
+		else if (cases[i].lockless && mmap_lock)
+			reason = "--mmap-lock";
 		if (reason) {
 			ksft_test_result_skip("%s: %s\n", cases[i].name,
 					      reason);
