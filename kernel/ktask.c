@@ -58,6 +58,9 @@
  * While the caller waits, it lends its priority to one helper at a time: that
  * helper may sit at the lowest priority on a CPU that got busy meanwhile.
  *
+ * Helpers run only on CPUs where the caller may, and take over from it what the
+ * client's flags say, see ktask_context.c.
+ *
  * Nothing is allocated and no sleeping lock is taken.  A task lives on the
  * caller's stack, helpers' work items come from a pool that is set up at boot.
  */
@@ -154,6 +157,7 @@ enum ktask_state {
  * struct ktask_work - a helper's work item
  * @kw_work: initialised once at boot
  * @kw_thread: the helper as a thread of its task
+ * @kw_cpus: for workqueue_narrow_worker() (T)
  * @kw_helper: the worker, valid while JOINED (L)
  * @kw_queued: low half of jiffies when it was queued (L)
  * @kw_nid: the node that it was queued on and counts against (L)
@@ -162,11 +166,13 @@ enum ktask_state {
  * @kw_leaving: the helper is about to leave, no boost may begin (L)
  * @kw_charged: it counts against the limits (L)
  * @kw_unwanted: the helper has to leave for the load or a limit (T)
+ * @kw_strayed: it can't follow its caller to where that may run (T)
  * @kw_boosting: the caller is lending its priority, the helper must stay (L)
  */
 struct ktask_work {
 	struct work_struct	kw_work;
 	struct ktask_thread	kw_thread;
+	cpumask_var_t		kw_cpus;
 	struct task_struct	*kw_helper;
 	u32			kw_queued;
 	int			kw_nid;
@@ -176,6 +182,7 @@ struct ktask_work {
 	bool			kw_boosting;
 	bool			kw_charged;
 	bool			kw_unwanted;
+	bool			kw_strayed;
 };
 
 /* All that ktask ever takes per possible CPU; lockdep makes a work_struct big. */
@@ -188,6 +195,8 @@ static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
  * @kt_nodes: its parts (C)
  * @kt_nr_nodes: number of parts (C)
  * @kt_caller: the caller (C)
+ * @kt_cpus: where the caller may run; others may change it (A)
+ * @kt_context: what helpers take over from the caller (C)
  * @kt_map: lock class of the call site (C)
  * @kt_step: minimum chunk (C)
  * @kt_align: alignment of cuts (C)
@@ -206,6 +215,8 @@ struct ktask_task {
 	struct ktask_node	*kt_nodes;
 	size_t			kt_nr_nodes;
 	struct task_struct	*kt_caller;
+	const struct cpumask	*kt_cpus;
+	struct ktask_context	kt_context;
 	struct lockdep_map	*kt_map;
 	size_t			kt_step;
 	size_t			kt_align;
@@ -484,56 +495,103 @@ static bool ktask_within_limits(int nid, int more, int more_in_all)
 			ktask_helper_limit(nid);
 }
 
-/*
- * Has node @nid an idle CPU for one more helper, besides those that queued
- * helpers will take?
- */
-static bool ktask_node_idle(int nid)
+/* May a helper of the task run on @cpu? */
+static bool ktask_cpu_usable(const struct ktask_task *kt, int cpu)
 {
-	int queued = READ_ONCE(ktask_nids[nid].queued);
+	/* What comes of a change is put right by ktask_follow_cpus(). */
+	return data_race(cpumask_test_cpu(cpu, kt->kt_cpus)) &&
+	       workqueue_unbound_cpu(cpu);
+}
+
+/*
+ * Has node @nid an active CPU that helpers of the task may run on?  Workers can't
+ * follow their caller to one that is about to go off.
+ */
+static bool ktask_node_usable(const struct ktask_task *kt, int nid)
+{
 	int cpu;
 
-	if (ktask_early() || ktask_test_hook(ignore_load))
-		return true;
-	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask) {
-		if (workqueue_unbound_cpu(cpu) && idle_cpu(cpu) &&
-		    queued-- <= 0)
+	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_active_mask) {
+		if (ktask_cpu_usable(kt, cpu))
 			return true;
 	}
 	return false;
 }
 
-/* Do other tasks want the CPU that a helper runs on? */
-static bool ktask_cpu_wanted(void)
+/*
+ * Has node @nid an idle CPU for one more helper of the task, besides those that
+ * queued helpers will take?
+ */
+static bool ktask_node_idle(const struct ktask_task *kt, int nid)
+{
+	int queued = READ_ONCE(ktask_nids[nid].queued);
+	int cpu;
+
+	if (ktask_early() || ktask_test_hook(ignore_load))
+		return ktask_node_usable(kt, nid);
+	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_active_mask) {
+		if (ktask_cpu_usable(kt, cpu) && idle_cpu(cpu) && queued-- <= 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Do other tasks want the CPU that a helper runs on?  One that is about to go from
+ * there to the caller's CPUs is judged there.
+ */
+static bool ktask_cpu_wanted(const struct ktask_task *kt)
 {
 	return !single_task_running() && !ktask_early() &&
+	       ktask_cpu_usable(kt, raw_smp_processor_id()) &&
 	       !ktask_test_hook(ignore_load);
 }
 
-static bool ktask_has_room(int nid, int more_in_all)
+static bool ktask_has_room(const struct ktask_task *kt, int nid,
+			   int more_in_all)
 {
-	return ktask_within_limits(nid, 1, more_in_all) && ktask_node_idle(nid);
+	return ktask_within_limits(nid, 1, more_in_all) &&
+	       ktask_node_idle(kt, nid);
+}
+
+/*
+ * The nearest node to node @nid on whose CPUs helpers of the task may run, or
+ * NUMA_NO_NODE.  Where the caller may run goes before where the memory is.
+ */
+static int ktask_near_node(const struct ktask_task *kt, int nid)
+{
+	int best = READ_ONCE(ktask_nids[nid].near);
+	int i;
+
+	if (best == NUMA_NO_NODE || ktask_node_usable(kt, best))
+		return best;
+	best = NUMA_NO_NODE;
+	for_each_online_node(i) {
+		if (ktask_node_usable(kt, i) &&
+		    (best == NUMA_NO_NODE ||
+		     node_distance(nid, i) < node_distance(nid, best)))
+			best = i;
+	}
+	return best;
 }
 
 /*
  * The node on whose CPUs one more helper for a part of node @nid can run, or
  * NUMA_NO_NODE if there is none now.  @more_in_all is 0 for a helper that takes
- * the place of another one.
+ * the place of another one that is still counted.
  */
-static int ktask_place(int nid, int more_in_all)
+static int ktask_place(const struct ktask_task *kt, int nid, int more_in_all)
 {
-	int near;
+	bool anywhere = nid == NUMA_NO_NODE;
 
-	if (nid != NUMA_NO_NODE) {
-		near = READ_ONCE(ktask_nids[nid].near);
-		return ktask_has_room(near, more_in_all) ? near : NUMA_NO_NODE;
-	}
-	near = READ_ONCE(ktask_nids[numa_node_id()].near);
-	if (ktask_has_room(near, more_in_all))
-		return near;
+	nid = ktask_near_node(kt, anywhere ? numa_node_id() : nid);
+	if (nid == NUMA_NO_NODE || ktask_has_room(kt, nid, more_in_all))
+		return nid;
+	if (!anywhere)
+		return NUMA_NO_NODE;
 	for_each_online_node(nid) {
 		if (READ_ONCE(ktask_nids[nid].cpus) &&
-		    ktask_has_room(nid, more_in_all))
+		    ktask_has_room(kt, nid, more_in_all))
 			return nid;
 	}
 	return NUMA_NO_NODE;
@@ -569,6 +627,17 @@ static void ktask_uncharge(struct ktask_work *kw)
 	kw->kw_charged = false;
 	WRITE_ONCE(kd->helpers, kd->helpers - 1);
 	WRITE_ONCE(ktask_nr_helpers, ktask_nr_helpers - 1);
+}
+
+/* The helper of item @kw runs on node @nid, and is counted there. */
+static void ktask_recharge(struct ktask_work *kw, int nid)
+{
+	lockdep_assert_held(&ktask_lock);
+	if (nid == kw->kw_nid)
+		return;
+	ktask_uncharge(kw);
+	kw->kw_nid = nid;
+	ktask_charge(kw);
 }
 
 /* An item is no longer in ktask_queued or in its task's kt_joined. */
@@ -691,6 +760,7 @@ static bool ktask_add_helper(struct ktask_task *kt, struct ktask_node *kn,
 	kw->kw_queued = jiffies;
 	kw->kw_leaving = false;
 	kw->kw_unwanted = false;
+	kw->kw_strayed = false;
 	kw->kw_thread.kh_task = kt;
 	kw->kw_thread.kh_node = kn;
 	kw->kw_thread.kh_chunks = 0;
@@ -727,7 +797,7 @@ static struct ktask_node *ktask_neediest(struct ktask_task *kt, int *nid)
 		need = left / (threads + 1);
 		if (need <= most || (threads && left < kt->kt_step))
 			continue;
-		place = ktask_place(kn->kn_nid, 1);
+		place = ktask_place(kt, kn->kn_nid, 1);
 		if (place == NUMA_NO_NODE)
 			continue;
 		most = need;
@@ -915,11 +985,46 @@ static bool ktask_must_leave(struct ktask_work *kw, bool above)
 {
 	if (above)
 		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_LIMIT, 1);
-	else if (ktask_cpu_wanted())
+	else if (ktask_cpu_wanted(kw->kw_thread.kh_task))
 		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_BUSY, 1);
 	else
 		return false;
 	kw->kw_unwanted = true;
+	return true;
+}
+
+/*
+ * Helper @kw can't follow its caller.  It gives up its charge at once, for the one
+ * that takes its place may need it.
+ */
+static void ktask_stray(struct ktask_work *kw)
+{
+	ktask_stat_add(KTASK_STAT_HELPERS_LEFT_CPUS, 1);
+	kw->kw_strayed = true;
+	spin_lock_bh(&ktask_lock);
+	ktask_uncharge(kw);
+	spin_unlock_bh(&ktask_lock);
+}
+
+/*
+ * Before each chunk: keep helper @kw to CPUs where its caller may run, wherever
+ * the caller, CPU hotplug or cpusets went since.  Without such a CPU it leaves.
+ */
+static bool ktask_follow_cpus(struct ktask_work *kw)
+{
+	int ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
+					  kw->kw_cpus);
+
+	if (!ret)
+		return true;
+	if (ret < 0) {
+		ktask_stray(kw);
+		return false;
+	}
+	ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, 1);
+	spin_lock_bh(&ktask_lock);
+	ktask_recharge(kw, numa_node_id());
+	spin_unlock_bh(&ktask_lock);
 	return true;
 }
 
@@ -978,7 +1083,7 @@ static void ktask_do_chunks(struct ktask_thread *kh, struct ktask_work *kw)
 {
 	int ret;
 
-	while (ktask_take_chunk(kh, kw)) {
+	while ((!kw || ktask_follow_cpus(kw)) && ktask_take_chunk(kh, kw)) {
 		ret = ktask_do_chunk(kh, kw);
 		if (ret) {
 			kh->kh_failed = true;
@@ -991,11 +1096,12 @@ static void ktask_do_chunks(struct ktask_thread *kh, struct ktask_work *kw)
 	}
 }
 
-/* Do the CPUs of node @nid do part @kn? */
-static bool ktask_near(struct ktask_node *kn, int nid)
+/* Do the CPUs of node @nid do part @kn of the task? */
+static bool ktask_near(const struct ktask_task *kt, struct ktask_node *kn,
+		       int nid)
 {
 	return kn->kn_nid == NUMA_NO_NODE ||
-	       READ_ONCE(ktask_nids[kn->kn_nid].near) == nid;
+	       ktask_near_node(kt, kn->kn_nid) == nid;
 }
 
 /*
@@ -1013,7 +1119,7 @@ static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
 
 	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
 		left = READ_ONCE(kn->kn_remaining);
-		near = ktask_near(kn, nid);
+		near = ktask_near(kt, kn, nid);
 		if (!left || near < best_near ||
 		    (near == best_near && left <= most))
 			continue;
@@ -1034,16 +1140,11 @@ static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
 static void ktask_settle(struct ktask_work *kw)
 {
 	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
-	int nid = numa_node_id();
 
 	lockdep_assert_held(&ktask_lock);
 	kw->kw_state = KTASK_WORK_JOINED;
 	WRITE_ONCE(kd->queued, kd->queued - 1);
-	if (nid == kw->kw_nid)
-		return;
-	ktask_uncharge(kw);
-	kw->kw_nid = nid;
-	ktask_charge(kw);
+	ktask_recharge(kw, numa_node_id());
 }
 
 /*
@@ -1151,8 +1252,8 @@ static void ktask_move(struct ktask_thread *kh, struct ktask_node *kn)
 
 /*
  * Do chunks of one part after the other.  Where the next part belongs on other
- * CPUs it takes another item to go on there, since a running one goes back to
- * the pool that it runs in.
+ * CPUs, or the caller went to others, it takes another item to go on there, since
+ * a running one goes back to the pool that it runs in.
  *
  * Return: that part, with the node of the other item in @nid.
  */
@@ -1163,14 +1264,15 @@ static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
 	struct ktask_node *kn;
 
 	for (;;) {
-		ktask_do_chunks(kh, kw);
+		if (!kw->kw_strayed)
+			ktask_do_chunks(kh, kw);
 		if (READ_ONCE(kt->kt_error) || kw->kw_unwanted)
 			break;
 		kn = ktask_most_left(kt, kw->kw_nid);
 		if (!kn)
 			break;
-		if (!ktask_near(kn, kw->kw_nid)) {
-			*nid = ktask_place(kn->kn_nid, 0);
+		if (kw->kw_strayed || !ktask_near(kt, kn, kw->kw_nid)) {
+			*nid = ktask_place(kt, kn->kn_nid, kw->kw_strayed);
 			return kn;
 		}
 		ktask_move(kh, kn);
@@ -1179,25 +1281,37 @@ static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
 	return NULL;
 }
 
+/* Be the caller for the time of the task; returns as ktask_helper_leave(). */
+static bool ktask_helper_joined(struct ktask_work *kw)
+{
+	struct ktask_context *kx = &kw->kw_thread.kh_task->kt_context;
+	bool follows = ktask_follow_cpus(kw);
+	struct ktask_node *kn;
+	struct ktask_own own;
+	int nid;
+
+	if (follows)
+		ktask_context_adopt(kx, &own);
+	kn = ktask_helper_work(kw, &nid);
+	if (follows)
+		ktask_context_drop(kx, &own);
+	return ktask_helper_leave(kw, kn, nid);
+}
+
 static void ktask_helper(struct work_struct *work)
 {
 	struct ktask_work *kw = container_of(work, struct ktask_work, kw_work);
 	ktask_test_func before_join = ktask_test_hook(before_join);
 	struct sched_attr own = {};
-	struct ktask_node *kn;
-	bool mine;
-	int nid;
+	bool mine = true;
 
 	if (before_join)
 		before_join();
 	ktask_save_prio(&own);
-	if (ktask_helper_join(kw)) {
-		kn = ktask_helper_work(kw, &nid);
-		mine = ktask_helper_leave(kw, kn, nid);
-	} else {
-		mine = true;
-	}
+	if (ktask_helper_join(kw))
+		mine = ktask_helper_joined(kw);
 	ktask_restore_prio(&own);
+	workqueue_widen_worker();
 	if (!mine)
 		return;
 	spin_lock_bh(&ktask_lock);
@@ -1318,7 +1432,8 @@ EXPORT_SYMBOL_GPL(ktask_iter_range);
  * @ctl: the ctl that the task was started with
  *
  * For thread functions whose chunks take long.  One that is told to stop should
- * clean up and return -EINTR; where all it can do is to go on, it may.
+ * clean up and return -EINTR; where all it can do is to go on, it may.  This is
+ * about the task of @ctl: in a nested one, ask with the outer task's ctl about that.
  *
  * Context: From the thread function.
  * Return: True if another chunk failed, or if a signal that the task's flags
@@ -1384,12 +1499,14 @@ static noinline int ktask_run_chunks(struct ktask_task *kt,
 	INIT_LIST_HEAD(&kt->kt_joined);
 	kt->kt_self.kh_task = kt;
 	kt->kt_next_look = jiffies + KTASK_LOOK_INTERVAL;
+	ktask_context_capture(&kt->kt_context, kt->kt_ctl->kc_flags);
 	kt->kt_ctl->kc_task = kt;
 	trace_ktask_start(kt, kt->kt_nr_nodes, kt->kt_step, threads);
 
 	ktask_add_helpers(kt);
 	ktask_caller_work(kt);
 	ktask_caller_wait(kt);
+	ktask_context_settle(&kt->kt_context);
 	if (kt->kt_error) {
 		ktask_undo(kt);
 		ktask_stat_add(KTASK_STAT_ERRORS, 1);
@@ -1413,6 +1530,7 @@ static noinline int ktask_run_parallel(struct ktask_node *nodes,
 		.kt_nodes	= nodes,
 		.kt_nr_nodes	= nr_nodes,
 		.kt_caller	= current,
+		.kt_cpus	= &ktask_origin(0)->cpus_mask,
 		.kt_map		= map,
 		.kt_step	= step,
 		.kt_align	= max_t(size_t, ctl->kc_align, 1),
@@ -1453,6 +1571,12 @@ static enum ktask_stat ktask_why_plain(const struct ktask_ctl *kc, bool small)
 	if (ktask_helper_limit(NUMA_NO_NODE) <= 0 &&
 	    !ktask_test_hook(force_cut))
 		return KTASK_STAT_SERIAL_LIMIT;
+	if (ktask_origin(0)->nr_cpus_allowed == 1 &&
+	    !ktask_test_hook(force_cut))
+		return KTASK_STAT_SERIAL_PINNED;
+	/* It has the reserves to free memory, and they are not enough for many. */
+	if (current->flags & PF_MEMALLOC)
+		return KTASK_STAT_SERIAL_RESERVES;
 	return NR_KTASK_STATS;
 }
 
@@ -1612,6 +1736,8 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_SERIAL_THREADS]	= "serial_threads",
 	[KTASK_STAT_SERIAL_DISABLED]	= "serial_disabled",
 	[KTASK_STAT_SERIAL_LIMIT]	= "serial_limit",
+	[KTASK_STAT_SERIAL_PINNED]	= "serial_pinned",
+	[KTASK_STAT_SERIAL_RESERVES]	= "serial_reserves",
 	[KTASK_STAT_SERIAL_NOT_READY]	= "serial_not_ready",
 	[KTASK_STAT_SERIAL_CTL_BUSY]	= "serial_ctl_busy",
 	[KTASK_STAT_CHUNKS]		= "chunks",
@@ -1623,6 +1749,8 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_HELPERS_DETACHED]	= "helpers_detached",
 	[KTASK_STAT_HELPERS_LEFT_BUSY]	= "helpers_left_busy",
 	[KTASK_STAT_HELPERS_LEFT_LIMIT]	= "helpers_left_limit",
+	[KTASK_STAT_HELPERS_LEFT_CPUS]	= "helpers_left_cpus",
+	[KTASK_STAT_HELPERS_NARROWED]	= "helpers_narrowed",
 	[KTASK_STAT_HELPERS_MIGRATED]	= "helpers_migrated",
 	[KTASK_STAT_BOOSTS]		= "boosts",
 	[KTASK_STAT_UNDO_CALLS]		= "undo_calls",
@@ -1728,6 +1856,29 @@ static void __init ktask_lower_workers(struct workqueue_struct *wq)
 		pr_warn("workers start at nice 0 (%d)\n", ret);
 }
 
+static void __init ktask_free_works(struct ktask_work *works, int nr)
+{
+	while (works && nr--)
+		free_cpumask_var(works[nr].kw_cpus);
+	kfree(works);
+}
+
+/* The work items, with what belongs to them; NULL if there is no memory. */
+static struct ktask_work * __init ktask_alloc_works(int nr)
+{
+	struct ktask_work *works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
+	int i;
+
+	for (i = 0; works && i < nr; i++) {
+		INIT_WORK(&works[i].kw_work, ktask_helper);
+		if (!alloc_cpumask_var(&works[i].kw_cpus, GFP_KERNEL)) {
+			ktask_free_works(works, i);
+			works = NULL;
+		}
+	}
+	return works;
+}
+
 /*
  * Called at boot, when all CPUs are up and before memory is initialised that was
  * deferred.  Until then, and if this fails, tasks are plain calls.
@@ -1740,17 +1891,15 @@ void __init ktask_init(void)
 	int i;
 
 	wq = alloc_workqueue("ktask", WQ_UNBOUND, nr);
-	works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
+	works = ktask_alloc_works(nr);
 	ktask_nids = kcalloc(nr_node_ids, sizeof(*ktask_nids), GFP_KERNEL);
 	if (!wq || !works || !ktask_nids ||
 	    cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "ktask:online",
 				      ktask_cpu_up, ktask_cpu_down) < 0)
 		goto err;
 
-	for (i = 0; i < nr; i++) {
-		INIT_WORK(&works[i].kw_work, ktask_helper);
+	for (i = 0; i < nr; i++)
 		list_add_tail(&works[i].kw_thread.kh_list, &ktask_free);
-	}
 	ktask_lower_workers(wq);
 	ktask_set_limits(-1);
 	ktask_nr_works = nr;
@@ -1761,7 +1910,7 @@ err:
 	pr_warn("can't set up helpers, tasks run in one thread\n");
 	kfree(ktask_nids);
 	ktask_nids = NULL;
-	kfree(works);
+	ktask_free_works(works, nr);
 	if (wq)
 		destroy_workqueue(wq);
 }

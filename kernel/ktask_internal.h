@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * ktask_internal.h - what kernel/ktask.c shares with its KUnit suite
+ * ktask_internal.h - what the files of ktask share, with its KUnit suite too
  */
 #ifndef _KERNEL_KTASK_INTERNAL_H
 #define _KERNEL_KTASK_INTERNAL_H
@@ -15,6 +15,8 @@ enum ktask_stat {
 	KTASK_STAT_SERIAL_THREADS,	/* only one thread allowed, */
 	KTASK_STAT_SERIAL_DISABLED,	/* ktask.enabled=0, */
 	KTASK_STAT_SERIAL_LIMIT,	/* the system limit is no helper, */
+	KTASK_STAT_SERIAL_PINNED,	/* the caller may use one CPU only, */
+	KTASK_STAT_SERIAL_RESERVES,	/* the caller has memory's reserves, */
 	KTASK_STAT_SERIAL_NOT_READY,	/* before ktask_init() or it failed, */
 	KTASK_STAT_SERIAL_CTL_BUSY,	/* a client's bug: its ctl is in use */
 	KTASK_STAT_CHUNKS,		/* chunks done, by helpers or callers */
@@ -26,7 +28,9 @@ enum ktask_stat {
 	KTASK_STAT_HELPERS_DETACHED,	/* told to stay out, worker on its way */
 	KTASK_STAT_HELPERS_LEFT_BUSY,	/* gave their CPU to other tasks */
 	KTASK_STAT_HELPERS_LEFT_LIMIT,	/* were above the limit */
-	KTASK_STAT_HELPERS_MIGRATED,	/* went on with another node's part */
+	KTASK_STAT_HELPERS_LEFT_CPUS,	/* could not go to the caller's CPUs */
+	KTASK_STAT_HELPERS_NARROWED,	/* times one was kept to such CPUs */
+	KTASK_STAT_HELPERS_MIGRATED,	/* continued on other CPUs */
 	KTASK_STAT_BOOSTS,		/* times a helper was lent a priority */
 	KTASK_STAT_UNDO_CALLS,		/* calls of undo functions */
 	KTASK_STAT_ERRORS,		/* tasks that ended with an error */
@@ -41,6 +45,27 @@ size_t ktask_chunk_size(size_t origin, size_t remaining, size_t step,
 			size_t align, unsigned int threads);
 unsigned int ktask_nr_threads(const struct ktask_node *nodes, size_t nr_nodes,
 			      size_t step, unsigned int max_threads);
+
+/**
+ * struct ktask_own - what a helper had before it took over its caller's
+ * @flags: allocation scopes, of its task_struct.flags
+ * @pkeys: access rights by protection key
+ * @over_high: pages above memory.high
+ * @cred: credentials
+ * @memcg: what it had by set_active_memcg()
+ */
+struct ktask_own {
+	unsigned int		flags;
+	unsigned long		pkeys;
+	unsigned int		over_high;
+	const struct cred	*cred;
+	struct mem_cgroup	*memcg;
+};
+
+void ktask_context_capture(struct ktask_context *kx, unsigned int flags);
+void ktask_context_adopt(struct ktask_context *kx, struct ktask_own *own);
+void ktask_context_drop(struct ktask_context *kx, struct ktask_own *own);
+void ktask_context_settle(struct ktask_context *kx);
 
 typedef void (*ktask_test_func)(void);
 

@@ -142,8 +142,11 @@ bool ktask_test_meet(struct ktask_test_meeting *meeting);
 
 struct ktask_test_thread *ktask_test_start(struct kunit *test, int cpu,
 					   int (*func)(void *arg), void *arg);
+void ktask_test_stop_threads(void);
 bool ktask_test_ended(struct ktask_test_thread *thread);
 void ktask_test_join(struct kunit *test, struct ktask_test_thread *thread);
+void ktask_test_hogs_at(struct kunit *test, int policy,
+			const struct cpumask *cpus);
 void ktask_test_hogs(struct kunit *test, int policy);
 void ktask_test_hogs_on(void);
 bool ktask_test_hogs_run(void);
@@ -209,6 +212,24 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test);
 void ktask_test_spread_follows_work(struct kunit *test);
 void ktask_test_migrates(struct kunit *test);
 void ktask_test_any_node_id(struct kunit *test);
+
+/* kernel/ktask_test_context.c */
+const void *ktask_test_scope_params(const void *prev, char *desc);
+const void *ktask_test_cpus_params(const void *prev, char *desc);
+void ktask_test_scope_is_callers(struct kunit *test);
+void ktask_test_reserves_are_serial(struct kunit *test);
+void ktask_test_over_high_is_callers(struct kunit *test);
+void ktask_test_creds_are_callers(struct kunit *test);
+void ktask_test_memcg_is_callers(struct kunit *test);
+void ktask_test_mm_is_callers(struct kunit *test);
+void ktask_test_nested_context(struct kunit *test);
+void ktask_test_nested_signal(struct kunit *test);
+void ktask_test_cpus_are_callers(struct kunit *test);
+void ktask_test_half_is_idle(struct kunit *test);
+void ktask_test_pinned_is_serial(struct kunit *test);
+void ktask_test_cpus_change(struct kunit *test);
+void ktask_test_cpus_in_hotplug(struct kunit *test);
+void ktask_test_memory_is_local(struct kunit *test);
 
 /* kernel/ktask_test_pages.c */
 void ktask_test_every_page_initialised(struct kunit *test);

@@ -289,11 +289,40 @@ void ktask_test_undo(void *start, void *end, void *arg)
 	ktask_test_log_add(job, &job->undone, from, to);
 }
 
+struct ktask_test_thread {
+	struct list_head	list;
+	struct task_struct	*task;
+	struct completion	end;
+	int			cpu;
+	int			(*func)(void *arg);
+	void			*arg;
+};
+
+static int ktask_test_thread_func(void *arg);
+
+/*
+ * A thread that a case bound to a CPU begins its tasks there.  The engine keeps
+ * helpers to where their caller may run, so it must not be bound any more then.
+ */
+static void ktask_test_begin_on_cpu(void)
+{
+	struct ktask_test_thread *thread;
+
+	if (kthread_func(current) != ktask_test_thread_func)
+		return;
+	thread = kthread_data(current);
+	if (thread->cpu < 0)
+		return;
+	set_cpus_allowed_ptr(current, cpumask_of(thread->cpu));
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+}
+
 /* Run the job in this thread. */
 int ktask_test_run(struct ktask_test_job *job)
 {
 	int ret;
 
+	ktask_test_begin_on_cpu();
 	job->caller = current;
 	WRITE_ONCE(job->returned, false);
 	ret = ktask_run_numa(job->parts, job->nr_parts, &job->ctl);
@@ -509,14 +538,6 @@ bool ktask_test_meet(struct ktask_test_meeting *meeting)
 
 /* ---- Threads ------------------------------------------------------------ */
 
-struct ktask_test_thread {
-	struct list_head	list;
-	struct task_struct	*task;
-	struct completion	end;
-	int			(*func)(void *arg);
-	void			*arg;
-};
-
 static DEFINE_MUTEX(ktask_test_mutex);
 static LIST_HEAD(ktask_test_threads);
 
@@ -529,7 +550,7 @@ static int ktask_test_thread_func(void *arg)
 	return ret;
 }
 
-/* Start a thread, bound to @cpu unless that is -1. */
+/* Start a thread, bound to @cpu unless that is -1; see ktask_test_run(). */
 struct ktask_test_thread *ktask_test_start(struct kunit *test, int cpu,
 					   int (*func)(void *arg), void *arg)
 {
@@ -538,6 +559,7 @@ struct ktask_test_thread *ktask_test_start(struct kunit *test, int cpu,
 	thread = kunit_kzalloc(test, sizeof(*thread), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, thread);
 	init_completion(&thread->end);
+	thread->cpu = cpu;
 	thread->func = func;
 	thread->arg = arg;
 	thread->task = kthread_create(ktask_test_thread_func, thread,
@@ -568,7 +590,8 @@ void ktask_test_join(struct kunit *test, struct ktask_test_thread *thread)
 	complete(&thread->end);
 }
 
-static void ktask_test_stop_threads(void)
+/* Also before a case ends. */
+void ktask_test_stop_threads(void)
 {
 	struct ktask_test_thread *thread, *next;
 
@@ -617,7 +640,8 @@ static int ktask_test_hog(void *arg)
 }
 
 /* Create one for each CPU, asleep so far. */
-void ktask_test_hogs(struct kunit *test, int policy)
+void ktask_test_hogs_at(struct kunit *test, int policy,
+			const struct cpumask *cpus)
 {
 	int cpu;
 
@@ -625,10 +649,15 @@ void ktask_test_hogs(struct kunit *test, int policy)
 	ktask_test_hog_policy = policy;
 	ktask_test_nr_hogs = 0;
 	atomic_set(&ktask_test_hogs_running, 0);
-	for_each_online_cpu(cpu) {
+	for_each_cpu(cpu, cpus) {
 		ktask_test_start(test, cpu, ktask_test_hog, NULL);
 		ktask_test_nr_hogs++;
 	}
+}
+
+void ktask_test_hogs(struct kunit *test, int policy)
+{
+	ktask_test_hogs_at(test, policy, cpu_online_mask);
 }
 
 void ktask_test_hogs_on(void)
@@ -802,6 +831,21 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE(ktask_test_spread_follows_work),
 	KUNIT_CASE(ktask_test_migrates),
 	KUNIT_CASE(ktask_test_any_node_id),
+
+	KUNIT_CASE_PARAM(ktask_test_scope_is_callers, ktask_test_scope_params),
+	KUNIT_CASE(ktask_test_reserves_are_serial),
+	KUNIT_CASE(ktask_test_over_high_is_callers),
+	KUNIT_CASE(ktask_test_creds_are_callers),
+	KUNIT_CASE(ktask_test_memcg_is_callers),
+	KUNIT_CASE(ktask_test_mm_is_callers),
+	KUNIT_CASE(ktask_test_nested_context),
+	KUNIT_CASE(ktask_test_nested_signal),
+	KUNIT_CASE_PARAM(ktask_test_cpus_are_callers, ktask_test_cpus_params),
+	KUNIT_CASE(ktask_test_half_is_idle),
+	KUNIT_CASE(ktask_test_pinned_is_serial),
+	KUNIT_CASE(ktask_test_cpus_change),
+	KUNIT_CASE(ktask_test_cpus_in_hotplug),
+	KUNIT_CASE(ktask_test_memory_is_local),
 
 	KUNIT_CASE(ktask_test_every_page_initialised),
 	KUNIT_CASE(ktask_test_pages_add_up),

@@ -12,20 +12,55 @@
  * function, and CYCLES, by get_cycles(), the least of several repetitions.  On a
  * machine whose cycle counter counts instructions, as QEMU's does with
  * -icount shift=0, the two are exact, and alike in every boot.
+ *
+ * With context=1 it measures instead what it costs a helper to take over from its
+ * caller what flags=F says and to give it back, tasks times:
+ *
+ *   test_ktask: tasks=T flags=F chunks=0 direct=CYCLES ktask=CYCLES
+ *
+ * where direct=CYCLES is for a loop that does nothing.
+ *
+ * Once loaded it runs tasks for those who write to a file in debugfs, as part of
+ * them, and shows what was done by whom, where, and with what:
+ *
+ *   test_ktask/run       a task as KEY=VALUE words, see test_ktask_parse();
+ *			  write() returns its error
+ *   test_ktask/progress  number of units done so far
+ *   test_ktask/go        written to let held units go on
+ *   test_ktask/error     what the last task returned, without its sign
+ *   test_ktask/units     a line for each unit of the last task:
+ *			  UNIT caller|helper|inner CPU CPU-AT-END NODE UID HOME
+ *
+ * The selftests in tools/testing/selftests/ktask use that.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/atomic.h>
+#include <linux/bitops.h>
 #include <linux/compiler.h>
+#include <linux/cred.h>
+#include <linux/debugfs.h>
+#include <linux/gfp.h>
 #include <linux/init.h>
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/kthread.h>
 #include <linux/ktask.h>
+#include <linux/list.h>
 #include <linux/minmax.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/sched/task.h>
+#include <linux/sched/topology.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/timex.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 
 #include "../kernel/ktask_internal.h"
 
@@ -56,6 +91,14 @@ MODULE_PARM_DESC(cut, "Cut tasks into chunks even when there can be no helper (N
 static bool deadlock;
 module_param(deadlock, bool, 0444);
 MODULE_PARM_DESC(deadlock, "Show lockdep a thread function that takes its caller's lock (N)");
+
+static bool context;
+module_param(context, bool, 0444);
+MODULE_PARM_DESC(context, "Measure what it costs to take over a caller's context (N)");
+
+static unsigned int flags;
+module_param(flags, uint, 0444);
+MODULE_PARM_DESC(flags, "What is taken over then, of enum ktask_flags (0)");
 
 static unsigned int repeat = 20;
 module_param(repeat, uint, 0444);
@@ -156,6 +199,489 @@ static int test_ktask_deadlock(void)
 	return ret;
 }
 
+/* ---- The cost of a context ---------------------------------------------- */
+
+struct test_ktask_context {
+	struct ktask_context	context;
+	cycles_t		direct;
+	cycles_t		adopted;
+};
+
+static cycles_t test_ktask_empty(void)
+{
+	cycles_t start = get_cycles();
+	unsigned int i;
+
+	for (i = 0; i < tasks; i++)
+		barrier();
+	return get_cycles() - start;
+}
+
+static cycles_t test_ktask_adopt(struct ktask_context *kx)
+{
+	cycles_t start = get_cycles();
+	struct ktask_own own;
+	unsigned int i;
+
+	for (i = 0; i < tasks; i++) {
+		ktask_context_adopt(kx, &own);
+		ktask_context_drop(kx, &own);
+	}
+	return get_cycles() - start;
+}
+
+/* A kernel thread, as helpers are. */
+static int test_ktask_context_thread(void *arg)
+{
+	struct test_ktask_context *measured = arg;
+	unsigned int i;
+
+	for (i = 0; i < repeat; i++) {
+		measured->direct = min(measured->direct, test_ktask_empty());
+		measured->adopted = min(measured->adopted,
+					test_ktask_adopt(&measured->context));
+	}
+	return 0;
+}
+
+static int test_ktask_measure_context(void)
+{
+	struct test_ktask_context measured = {
+		.direct		= ~(cycles_t)0,
+		.adopted	= ~(cycles_t)0,
+	};
+	struct task_struct *thread;
+
+	ktask_context_capture(&measured.context, flags);
+	thread = kthread_create(test_ktask_context_thread, &measured,
+				"test_ktask");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	get_task_struct(thread);
+	wake_up_process(thread);
+	/* Not before it has run: it would never begin. */
+	while (!READ_ONCE(thread->exit_state))
+		schedule_timeout_uninterruptible(1);
+	put_task_struct(thread);
+	ktask_context_settle(&measured.context);
+	pr_info("tasks=%u flags=%#x chunks=0 direct=%llu ktask=%llu\n", tasks,
+		flags,
+		(unsigned long long)measured.direct,
+		(unsigned long long)measured.adopted);
+	return 0;
+}
+
+/* ---- Tasks on request --------------------------------------------------- */
+
+/* How long held units, and a caller that leaves all to helpers, wait at most. */
+#define TEST_KTASK_PATIENCE	(60 * HZ)
+#define TEST_KTASK_MAX_UNITS	65536
+
+/**
+ * struct test_ktask_unit - what was seen of a unit
+ * @cpu: where it began
+ * @end_cpu: where it ended
+ * @nid: node of its page, or NUMA_NO_NODE
+ * @uid: user whose credentials it had
+ * @home: node of the caller, or NUMA_NO_NODE if that moved meanwhile
+ * @helper: a helper did it
+ * @inner: a helper of a nested task did it
+ * @page: its page, if it is allocated
+ */
+struct test_ktask_unit {
+	int			cpu;
+	int			end_cpu;
+	int			nid;
+	uid_t			uid;
+	int			home;
+	bool			helper;
+	bool			inner;
+	struct page		*page;
+};
+
+/**
+ * struct test_ktask_request - a task that somebody asked for
+ * @ctl: for the engine
+ * @part: likewise
+ * @unit: does a unit
+ * @addr: where the memory begins that units fault in
+ * @stride: distance of units there, in bytes
+ * @spin: jiffies that a unit takes at least
+ * @hold: first unit that waits for test_ktask/go
+ * @lead: the caller's first chunk waits until helpers have done the rest
+ * @nested: each unit is done in a task of its own, by a helper of that if it can
+ * @caller: who asked
+ */
+struct test_ktask_request {
+	struct ktask_ctl	ctl;
+	struct ktask_node	part;
+	int			(*unit)(struct test_ktask_request *req,
+					struct test_ktask_unit *unit, size_t i);
+	unsigned long		addr;
+	unsigned long		stride;
+	unsigned long		spin;
+	unsigned long		hold;
+	unsigned long		lead;
+	unsigned long		nested;
+	struct task_struct	*caller;
+};
+
+static DEFINE_MUTEX(test_ktask_run_mutex);	/* one task at a time */
+static struct test_ktask_unit *test_ktask_units;
+static size_t test_ktask_nr_units;
+static atomic_t test_ktask_done;
+static atomic_t test_ktask_helper_done;
+static u32 test_ktask_error;
+static bool test_ktask_gone_on;
+static struct dentry *test_ktask_dir;
+
+static int test_ktask_unit_spin(struct test_ktask_request *req,
+				struct test_ktask_unit *unit, size_t i)
+{
+	unsigned long end = jiffies + req->spin;
+
+	while (time_before(jiffies, end)) {
+		cpu_relax();
+		cond_resched();
+	}
+	return 0;
+}
+
+/* The page stays until the next request, unless the task fails. */
+static int test_ktask_unit_alloc(struct test_ktask_request *req,
+				 struct test_ktask_unit *unit, size_t i)
+{
+	unit->page = alloc_pages(GFP_USER | __GFP_ACCOUNT | __GFP_NOWARN, 0);
+	if (!unit->page)
+		return -ENOMEM;
+	unit->nid = page_to_nid(unit->page);
+	return 0;
+}
+
+/* Fault a page in for writing, as somebody who pins memory does. */
+static int test_ktask_unit_fault(struct test_ktask_request *req,
+				 struct test_ktask_unit *unit, size_t i)
+{
+	struct page *page;
+	int ret;
+
+	ret = get_user_pages_fast(req->addr + i * req->stride, 1, FOLL_WRITE,
+				  &page);
+	if (ret != 1)
+		return ret ? ret : -EFAULT;
+	unit->nid = page_to_nid(page);
+	put_page(page);
+	return 0;
+}
+
+/**
+ * struct test_ktask_inner - a unit that is done in a nested task
+ * @req: the request
+ * @unit: the unit
+ * @i: its number
+ * @outer: who runs the nested task
+ * @taken: bit 0: somebody does it
+ */
+struct test_ktask_inner {
+	struct test_ktask_request	*req;
+	struct test_ktask_unit		*unit;
+	size_t				i;
+	struct task_struct		*outer;
+	unsigned long			taken;
+};
+
+static int test_ktask_inner_func(void *start, void *end, void *arg)
+{
+	unsigned long until = jiffies + HZ / 10;
+	struct test_ktask_inner *inner = arg;
+	bool outer = current == inner->outer;
+
+	while (outer && !test_bit(0, &inner->taken) &&
+	       time_before(jiffies, until))
+		schedule_timeout_uninterruptible(1);
+	if (test_and_set_bit(0, &inner->taken))
+		return KTASK_RETURN_SUCCESS;
+	inner->unit->inner = !outer;
+	return inner->req->unit(inner->req, inner->unit, inner->i);
+}
+
+/* Two chunks: one for a helper, to do the unit, and one to wait for it. */
+static int test_ktask_nest(struct test_ktask_request *req,
+			   struct test_ktask_unit *unit, size_t i)
+{
+	struct test_ktask_inner inner = {
+		.req	= req,
+		.unit	= unit,
+		.i	= i,
+		.outer	= current,
+	};
+	DEFINE_KTASK_CTL(ctl, test_ktask_inner_func, &inner, 1);
+	struct ktask_node part = { .kn_task_size = 2, .kn_nid = NUMA_NO_NODE };
+
+	ktask_ctl_set_flags(&ctl, req->ctl.kc_flags);
+	ktask_ctl_set_max_threads(&ctl, 2);
+	return ktask_run_numa(&part, 1, &ctl);
+}
+
+static bool test_ktask_wait_go(struct test_ktask_request *req)
+{
+	unsigned long end = jiffies + TEST_KTASK_PATIENCE;
+
+	while (!READ_ONCE(test_ktask_gone_on)) {
+		if (time_after(jiffies, end) || ktask_should_stop(&req->ctl))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
+static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
+{
+	struct test_ktask_unit *unit = &test_ktask_units[i];
+	int ret = 0;
+
+	if (i >= req->hold && !test_ktask_wait_go(req))
+		return ktask_should_stop(&req->ctl) ? -EINTR : -ETIME;
+	unit->helper = current != req->caller;
+	unit->cpu = raw_smp_processor_id();
+	unit->uid = from_kuid(&init_user_ns, current_fsuid());
+	unit->home = task_node(req->caller);
+	if (req->unit && req->nested)
+		ret = test_ktask_nest(req, unit, i);
+	else if (req->unit)
+		ret = req->unit(req, unit, i);
+	unit->end_cpu = raw_smp_processor_id();
+	if (task_node(req->caller) != unit->home)
+		unit->home = NUMA_NO_NODE;
+	return ret;
+}
+
+/* The caller, in its first chunk, whose units are for the end. */
+static bool test_ktask_wait_helpers(struct test_ktask_request *req, size_t own)
+{
+	unsigned long end = jiffies + TEST_KTASK_PATIENCE;
+
+	while (atomic_read(&test_ktask_helper_done) + own <
+	       req->part.kn_task_size) {
+		if (time_after(jiffies, end) || ktask_should_stop(&req->ctl))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
+static int test_ktask_units_func(void *start, void *end, void *arg)
+{
+	struct test_ktask_request *req = arg;
+	bool helper = current != req->caller;
+	size_t i = (size_t)start;
+	int ret;
+
+	if (!helper && req->lead && !test_ktask_wait_helpers(req, end - start))
+		return ktask_should_stop(&req->ctl) ? -EINTR : -ETIME;
+	for (; i < (size_t)end; i++) {
+		ret = test_ktask_do_unit(req, i);
+		if (ret)
+			return ret;
+		atomic_inc(&test_ktask_done);
+		if (helper)
+			atomic_inc(&test_ktask_helper_done);
+		cond_resched();
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void test_ktask_free_pages(void)
+{
+	size_t i;
+
+	lockdep_assert_held(&test_ktask_run_mutex);
+	for (i = 0; i < test_ktask_nr_units; i++) {
+		if (test_ktask_units[i].page)
+			__free_page(test_ktask_units[i].page);
+		test_ktask_units[i].page = NULL;
+	}
+}
+
+static void test_ktask_forget(void)
+{
+	test_ktask_free_pages();
+	vfree(test_ktask_units);
+	test_ktask_units = NULL;
+	test_ktask_nr_units = 0;
+}
+
+static int test_ktask_parse_work(struct test_ktask_request *req,
+				 const char *value)
+{
+	if (!strcmp(value, "spin"))
+		req->unit = test_ktask_unit_spin;
+	else if (!strcmp(value, "alloc"))
+		req->unit = test_ktask_unit_alloc;
+	else if (!strcmp(value, "fault"))
+		req->unit = test_ktask_unit_fault;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* One word of a request. */
+static int test_ktask_parse(struct test_ktask_request *req, char *word)
+{
+	char *key = strsep(&word, "=");
+	unsigned long value;
+
+	if (!word)
+		return -EINVAL;
+	if (!strcmp(key, "work"))
+		return test_ktask_parse_work(req, word);
+	if (kstrtoul(word, 0, &value))
+		return -EINVAL;
+	if (!strcmp(key, "size"))
+		req->part.kn_task_size = value;
+	else if (!strcmp(key, "chunk"))
+		req->ctl.kc_min_chunk_size = value;
+	else if (!strcmp(key, "flags"))
+		ktask_ctl_set_flags(&req->ctl, value);
+	else if (!strcmp(key, "max_threads"))
+		ktask_ctl_set_max_threads(&req->ctl, value);
+	else if (!strcmp(key, "node"))
+		req->part.kn_nid = value;
+	else if (!strcmp(key, "addr"))
+		req->addr = value;
+	else if (!strcmp(key, "stride"))
+		req->stride = value;
+	else if (!strcmp(key, "spin"))
+		req->spin = value;
+	else if (!strcmp(key, "hold"))
+		req->hold = value;
+	else if (!strcmp(key, "lead"))
+		req->lead = value;
+	else if (!strcmp(key, "nested"))
+		req->nested = value;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int test_ktask_request(char *text)
+{
+	struct test_ktask_request req = {
+		.ctl	= KTASK_CTL_INITIALIZER(test_ktask_units_func, &req, 1),
+		.part	= { .kn_task_size = 1, .kn_nid = NUMA_NO_NODE },
+		.stride	= PAGE_SIZE,
+		.hold	= ULONG_MAX,
+		.caller	= current,
+	};
+	char *word;
+	size_t i;
+	int ret;
+
+	while ((word = strsep(&text, "\n "))) {
+		ret = *word ? test_ktask_parse(&req, word) : 0;
+		if (ret)
+			return ret;
+	}
+	if (!req.part.kn_task_size ||
+	    req.part.kn_task_size > TEST_KTASK_MAX_UNITS)
+		return -EINVAL;
+
+	test_ktask_forget();
+	test_ktask_units = vcalloc(req.part.kn_task_size,
+				   sizeof(*test_ktask_units));
+	if (!test_ktask_units)
+		return -ENOMEM;
+	test_ktask_nr_units = req.part.kn_task_size;
+	for (i = 0; i < test_ktask_nr_units; i++) {
+		test_ktask_units[i].cpu = -1;
+		test_ktask_units[i].nid = NUMA_NO_NODE;
+	}
+	atomic_set(&test_ktask_done, 0);
+	atomic_set(&test_ktask_helper_done, 0);
+	WRITE_ONCE(test_ktask_gone_on, false);
+	/* Helpers are wanted, whatever else runs on a small machine. */
+	WRITE_ONCE(ktask_test_hooks.ignore_load, true);
+	ret = ktask_run_numa(&req.part, 1, &req.ctl);
+	WRITE_ONCE(ktask_test_hooks.ignore_load, false);
+	WRITE_ONCE(test_ktask_error, -ret);
+	/* Memory may have run out, and nobody else is to be killed for it. */
+	if (ret)
+		test_ktask_free_pages();
+	return ret;
+}
+
+static ssize_t test_ktask_run_write(struct file *file, const char __user *from,
+				    size_t count, loff_t *pos)
+{
+	char *text = memdup_user_nul(from, min_t(size_t, count, PAGE_SIZE));
+	int ret;
+
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	ret = mutex_lock_interruptible(&test_ktask_run_mutex);
+	if (!ret) {
+		ret = test_ktask_request(text);
+		mutex_unlock(&test_ktask_run_mutex);
+	}
+	kfree(text);
+	return ret ? ret : count;
+}
+
+static const struct file_operations test_ktask_run_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+	.write	= test_ktask_run_write,
+};
+
+static ssize_t test_ktask_go_write(struct file *file, const char __user *from,
+				   size_t count, loff_t *pos)
+{
+	WRITE_ONCE(test_ktask_gone_on, true);
+	return count;
+}
+
+static const struct file_operations test_ktask_go_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+	.write	= test_ktask_go_write,
+};
+
+static int test_ktask_units_show(struct seq_file *m, void *unused)
+{
+	struct test_ktask_unit *unit;
+	size_t i;
+
+	mutex_lock(&test_ktask_run_mutex);
+	for (i = 0; i < test_ktask_nr_units; i++) {
+		unit = &test_ktask_units[i];
+		if (unit->cpu < 0)
+			continue;
+		seq_printf(m, "%zu %s %d %d %d %u %d\n", i,
+			   unit->inner ? "inner" :
+			   unit->helper ? "helper" : "caller", unit->cpu,
+			   unit->end_cpu, unit->nid, unit->uid, unit->home);
+	}
+	mutex_unlock(&test_ktask_run_mutex);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(test_ktask_units);
+
+static void test_ktask_add_files(void)
+{
+	test_ktask_dir = debugfs_create_dir("test_ktask", NULL);
+	debugfs_create_file("run", 0200, test_ktask_dir, NULL,
+			    &test_ktask_run_fops);
+	debugfs_create_file("go", 0200, test_ktask_dir, NULL,
+			    &test_ktask_go_fops);
+	debugfs_create_file("units", 0400, test_ktask_dir, NULL,
+			    &test_ktask_units_fops);
+	debugfs_create_atomic_t("progress", 0400, test_ktask_dir,
+				&test_ktask_done);
+	debugfs_create_u32("error", 0400, test_ktask_dir, &test_ktask_error);
+}
+
+/* ---- Load and unload ---------------------------------------------------- */
+
 static int __init test_ktask_init(void)
 {
 	cycles_t direct = ~(cycles_t)0;
@@ -169,6 +695,8 @@ static int __init test_ktask_init(void)
 		pr_err("tasks and repeat have to be at least 1\n");
 		return -EINVAL;
 	}
+	if (context)
+		return test_ktask_measure_context();
 	if (cut)
 		WRITE_ONCE(ktask_test_hooks.force_cut, true);
 	ret = test_ktask_measure(&direct, &ktask);
@@ -181,6 +709,7 @@ static int __init test_ktask_init(void)
 		tasks, size, chunk, max_threads, work, cut,
 		atomic_long_read(&test_ktask_calls),
 		(unsigned long long)direct, (unsigned long long)ktask);
+	test_ktask_add_files();
 	return 0;
 }
 module_init(test_ktask_init);
@@ -188,6 +717,10 @@ module_init(test_ktask_init);
 /* Nothing of a task is left when ktask_run() has returned. */
 static void __exit test_ktask_exit(void)
 {
+	debugfs_remove_recursive(test_ktask_dir);
+	mutex_lock(&test_ktask_run_mutex);
+	test_ktask_forget();
+	mutex_unlock(&test_ktask_run_mutex);
 }
 module_exit(test_ktask_exit);
 

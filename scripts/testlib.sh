@@ -68,6 +68,17 @@ plan_read()
 	done <"$file"
 }
 
+# kselftests KERNEL: builds and installs them for plan_boot.
+kselftests()
+{
+	local tests=$linux/tools/testing/selftests out=$build/$1
+
+	make -C "$linux" O="$out" ARCH=x86_64 headers
+	make -C "$tests" O="$out/kselftest.build" TARGETS=ktask \
+		KHDR_INCLUDES="-isystem $out/usr/include" \
+		INSTALL_PATH="$out/kselftest" install
+}
+
 # plan_boot KERNEL GUEST: runs what plan_read left and adds its rows.  A debug
 # kernel gets three times the time.
 plan_boot()

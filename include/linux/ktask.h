@@ -9,6 +9,7 @@
 
 #include <linux/errno.h>
 #include <linux/init.h>
+#include <linux/ktask_context.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/numa.h>
@@ -72,18 +73,8 @@ typedef void (*ktask_undo_func)(void *start, void *end, void *arg);
  */
 typedef void *(*ktask_iter_func)(void *position, size_t size);
 
-/**
- * enum ktask_flags - what a client may ask for
- * @KTASK_KILLABLE: a fatal signal to the caller ends the task
- * @KTASK_INTERRUPTIBLE: any signal to the caller ends the task
- *
- * A task that a signal ends hands out no further chunk and returns -EINTR,
- * after undo where there is an undo function.
- */
-enum ktask_flags {
-	KTASK_KILLABLE		= 1 << 0,
-	KTASK_INTERRUPTIBLE	= 1 << 1,
-};
+/* The flags, see &enum ktask_flags, by which a signal ends a task. */
+#define KTASK_SIGNALS	(KTASK_KILLABLE | KTASK_INTERRUPTIBLE)
 
 /**
  * struct ktask_node - a part of a task that belongs to a NUMA node
@@ -215,9 +206,12 @@ static inline void ktask_ctl_set_align(struct ktask_ctl *ctl, size_t align)
 }
 
 /**
- * ktask_ctl_set_flags() - say what may end a task early
+ * ktask_ctl_set_flags() - say what helpers take over and what may end a task
  * @ctl: the ctl
  * @flags: an OR of &enum ktask_flags
+ *
+ * Whatever the flags, helpers run only on CPUs where the caller may, and with its
+ * allocation scopes, such as memalloc_nofs_save().
  */
 static inline void ktask_ctl_set_flags(struct ktask_ctl *ctl,
 				       unsigned int flags)
@@ -225,12 +219,16 @@ static inline void ktask_ctl_set_flags(struct ktask_ctl *ctl,
 	ctl->kc_flags = flags;
 }
 
-/* Has @caller a signal that ends a task with these flags? */
+/*
+ * Has @caller a signal that ends a task with these flags?  When the caller is a
+ * helper itself, signals go to the task that it works for.
+ */
 static inline bool ktask_signal_pending(const struct ktask_ctl *ctl,
 					struct task_struct *caller)
 {
-	if (!ctl->kc_flags)
+	if (!(ctl->kc_flags & KTASK_SIGNALS))
 		return false;
+	caller = ktask_origin_of(caller, 0);
 	if (ctl->kc_flags & KTASK_INTERRUPTIBLE)
 		return signal_pending(caller);
 	return fatal_signal_pending(caller);

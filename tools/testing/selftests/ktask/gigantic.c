@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests what becomes of 1 GiB pages: they are zero when they are new and equal
+ * when they were copied, each cache line of them, and helpers do their share.
+ * Needs two of them, from hugepagesz=1G hugepages=2 for instance.
+ */
+#include <sys/time.h>
+
+#include "hugepages.h"
+
+static char *new_page(void)
+{
+	char *addr = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+			  30 << MAP_HUGE_SHIFT, -1, 0);
+
+	check(addr != MAP_FAILED, "no page: %s", strerror(errno));
+	return addr == MAP_FAILED ? NULL : addr;
+}
+
+static const char *no_page(void)
+{
+	return read_pool().free < 1 ? "no 1 GiB page" : NULL;
+}
+
+static const char *no_two_pages(void)
+{
+	return read_pool().free < 2 ? "fewer than two 1 GiB pages" : NULL;
+}
+
+/*
+ * Each cache line has its own number, so that one that is at another place,
+ * missing or half done is seen.
+ */
+#define LINE_WORDS	8
+
+static void fill(char *addr)
+{
+	uint64_t *word = (uint64_t *)addr;
+	uint64_t i;
+
+	for (i = 0; addr && i < page_size / sizeof(*word); i += LINE_WORDS)
+		word[i] = ~i;
+}
+
+static void check_filled(const char *addr, const char *what)
+{
+	const uint64_t *word = (const uint64_t *)addr;
+	uint64_t i;
+
+	for (i = 0; addr && i < page_size / sizeof(*word); i += LINE_WORDS)
+		check(word[i] == ~i, "%s differs at %#lx", what,
+		      (unsigned long)(i * sizeof(*word)));
+}
+
+/*
+ * What each test leaves in each cache line, so that those which are not cleared
+ * for the next test are seen.  Never what fill() writes.
+ */
+static void soil(char *addr, long pages)
+{
+	uint64_t *word = (uint64_t *)addr;
+	uint64_t i;
+
+	for (i = 0; addr && i < pages * page_size / sizeof(*word);
+	     i += LINE_WORDS)
+		word[i] = 0x5555555555555555;
+}
+
+static void soil_pool(void)
+{
+	long i, pages = read_pool().free;
+	char *addr[MAX_NODES];
+
+	for (i = 0; i < pages && i < (long)ARRAY_SIZE(addr); i++) {
+		addr[i] = new_page();
+		soil(addr[i], 1);
+	}
+	while (i--)
+		unmap(addr[i], 1);
+}
+
+/* ---- Clearing ----------------------------------------------------------- */
+
+static void test_touch(void)
+{
+	char *addr = new_page();
+
+	if (addr) {
+		addr[page_size / 3] = 0;
+		check(is_zero(addr, page_size), "the page is not zero");
+		soil(addr, 1);
+	}
+	unmap(addr, 1);
+}
+
+static void check_file(int fd, long pages)
+{
+	char *addr = map_file(fd, 0, pages, 0);
+
+	if (addr) {
+		check(is_zero(addr, pages * page_size), "pages are not zero");
+		soil(addr, pages);
+	}
+	unmap(addr, pages);
+}
+
+static void test_fallocate(void)
+{
+	long pages = read_pool().free;
+	int fd = new_file();
+
+	check(allocate(fd, 0, 0, pages + 1) == ENOSPC, "more than there are");
+	check(file_pages(fd) == pages, "%ld pages", file_pages(fd));
+	check(!file_size(fd), "size %ld", file_size(fd));
+	check(!allocate(fd, 0, 0, pages), "pages are there");
+	check(file_size(fd) == pages * page_size, "size %ld", file_size(fd));
+	check_file(fd, pages);
+	close(fd);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* Pages are whole: the one that is being cleared is finished. */
+static void test_signal(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	/* Again and again, since the first may come before fallocate(). */
+	struct itimerval timer = { { 0, 5000 }, { 0, 5000 } }, none = {};
+	long pages = read_pool().free;
+	int fd, error = 0, i;
+
+	sigaction(SIGALRM, &action, NULL);
+	fd = new_file();
+	for (i = 0; i < 5 && !file_pages(fd); i++) {
+		setitimer(ITIMER_REAL, &timer, NULL);
+		error = allocate(fd, 0, 0, pages);
+		setitimer(ITIMER_REAL, &none, NULL);
+	}
+	check(error == EINTR, "fallocate() of %ld pages: %s", pages,
+	      strerror(error));
+	check(file_pages(fd) && file_pages(fd) < pages, "%ld pages",
+	      file_pages(fd));
+	check(file_size(fd) == pages * page_size, "size %ld", file_size(fd));
+	check_file(fd, 1);
+	close(fd);
+}
+
+/* ---- Copying ------------------------------------------------------------ */
+
+static char *shared;		/* private to each process */
+
+static void copy_child(void)
+{
+	shared[page_size / 2] ^= 1;
+	shared[page_size / 2] ^= 1;
+	check_filled(shared, "the copy");
+	soil(shared, 1);
+}
+
+static void copy(void)
+{
+	in_child(copy_child);
+	check_filled(shared, "the original");
+}
+
+static void with_shared(void (*func)(void))
+{
+	shared = new_page();
+	if (!shared)
+		return;
+	fill(shared);
+	func();
+	soil(shared, 1);
+	unmap(shared, 1);
+}
+
+static void test_copy(void)
+{
+	with_shared(copy);
+}
+
+/* A private mapping of a file: the copy changes, the file does not. */
+static void test_private_file(void)
+{
+	int fd = new_file();
+	char *file, *copy;
+
+	ftruncate(fd, page_size);
+	file = map_file(fd, 0, 1, 0);
+	fill(file);
+	copy = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd,
+		    0);
+	check(copy != MAP_FAILED, "mmap: %s", strerror(errno));
+	if (copy != MAP_FAILED) {
+		copy[page_size / 2] ^= 1;
+		check(copy[page_size / 2] != file[page_size / 2], "no copy");
+		copy[page_size / 2] ^= 1;
+		check_filled(copy, "the copy");
+		soil(copy, 1);
+		check_filled(file, "the file");
+		unmap(copy, 1);
+	}
+	unmap(file, 1);
+	close(fd);
+}
+
+/* ---- Helpers ------------------------------------------------------------ */
+
+static void allocate_one(void)
+{
+	int fd = new_file();
+
+	check(!allocate(fd, 0, 0, 1), "no page");
+	check_file(fd, 1);
+	close(fd);
+}
+
+/* All chunks of a job are counted: each has one task, and looks at its work. */
+static void copy_helped(void)
+{
+	check_helped(copy, "a copy-on-write");
+}
+
+static void test_touch_helped(void)
+{
+	check_helped(test_touch, "a first touch");
+}
+
+static void test_fallocate_helped(void)
+{
+	check_helped(allocate_one, "fallocate()");
+}
+
+static void test_copy_helped(void)
+{
+	with_shared(copy_helped);
+}
+
+static const char *no_stats_or_page(void)
+{
+	return no_stats() ?: no_page();
+}
+
+static const char *no_stats_or_two_pages(void)
+{
+	return no_stats() ?: no_two_pages();
+}
+
+static const struct test_case cases[] = {
+	{ "a touched page is zero", test_touch, no_page },
+	{ "fallocated pages are zero", test_fallocate, no_page },
+	{ "a signal leaves whole pages", test_signal, no_two_pages },
+	{ "a copy after fork is equal", test_copy, no_two_pages },
+	{ "a copy of a file page is equal", test_private_file, no_two_pages },
+	{ "helpers clear a touched page", test_touch_helped, no_stats_or_page },
+	{ "helpers clear a fallocated page", test_fallocate_helped,
+	  no_stats_or_page },
+	{ "helpers copy a page", test_copy_helped, no_stats_or_two_pages },
+};
+
+int main(void)
+{
+	begin(1L << 30);
+	soil_pool();
+	run_cases(cases, ARRAY_SIZE(cases));
+	end();
+}

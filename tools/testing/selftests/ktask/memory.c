@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tests of page faults in helpers of ktask: whose memory it is, on which node, who
+ * may have it, and how it ends.
+ *
+ * See context.h for what is needed.  Case "protection keys are the callers" needs
+ * a CPU that has them.
+ */
+#include <sys/ioctl.h>
+#include <linux/userfaultfd.h>
+
+#include "context.h"
+
+/* What a child ends with when the machine can't do what is tested. */
+#define UNABLE	99
+
+/* Why a case can't run here, or NULL. */
+static const char *unable;
+
+/* The number of pages of an area that are there. */
+static int present(char *addr, int pages)
+{
+	unsigned char *vec = calloc(pages, 1);
+	int i, nr = 0;
+
+	if (!vec || mincore(addr, pages * PAGE, vec))
+		return -1;
+	for (i = 0; i < pages; i++)
+		nr += vec[i] & 1;
+	free(vec);
+	return nr;
+}
+
+#define FAULT_UNITS	2000
+
+/* Only what helpers put into this address space is there. */
+static int fault_and_look(void)
+{
+	char *addr = map(FAULT_UNITS * PAGE, MAP_NORESERVE);
+	int ret;
+
+	madvise(addr, FAULT_UNITS * PAGE, MADV_NOHUGEPAGE);
+	ret = present(addr, FAULT_UNITS) ? EEXIST : 0;
+	if (ret)
+		return ret;
+	ret = run("work=fault addr=%#lx size=%d flags=%d lead=1", (long)addr,
+		  FAULT_UNITS, MM | MEMCG);
+	if (ret)
+		return ret;
+	return present(addr, FAULT_UNITS) == FAULT_UNITS ? 0 : ENODATA;
+}
+
+static void test_present(void)
+{
+	pid_t child = make_child(fault_and_look);
+
+	start_child();
+	expect_end(child, 0);
+	expect_helped(FAULT_UNITS);
+}
+
+/* -------------------------------------------------------------------------
+ * Nodes
+ */
+
+#define SMALL_UNITS	800
+#define THP_UNITS	24
+
+static const struct policy {
+	const char	*name;
+	int		mode;
+	unsigned long	nodes;
+	bool		area;		/* of the area, not of the task */
+	bool		huge;
+} policies[] = {
+	{ "none", MPOL_DEFAULT, 0, false, false },
+	{ "none", MPOL_DEFAULT, 0, false, true },
+	{ "local", MPOL_LOCAL, 0, false, false },
+	{ "local", MPOL_LOCAL, 0, false, true },
+	{ "local", MPOL_LOCAL, 0, true, false },
+	{ "local", MPOL_LOCAL, 0, true, true },
+	{ "bind", MPOL_BIND, 3, false, false },
+	{ "bind", MPOL_BIND, 3, false, true },
+	{ "bind", MPOL_BIND, 3, true, false },
+	{ "bind", MPOL_BIND, 3, true, true },
+	{ "preferred many", MPOL_PREFERRED_MANY, 3, false, false },
+	{ "preferred many", MPOL_PREFERRED_MANY, 3, false, true },
+	{ "preferred many", MPOL_PREFERRED_MANY, 3, true, false },
+};
+
+static const struct policy *policy;
+
+static int set_area_policy(char *addr, size_t size)
+{
+	return syscall(SYS_mbind, addr, size, policy->mode,
+		       policy->nodes ? &policy->nodes : NULL,
+		       policy->nodes ? 8 * sizeof(policy->nodes) : 0, 0) ?
+	       errno : 0;
+}
+
+/*
+ * Helpers are on node 1.  The caller begins on node 0 and has no reason to leave,
+ * but nothing keeps it there: then helpers could not be elsewhere either.
+ */
+static int fault_by_policy(void)
+{
+	const int units = policy->huge ? THP_UNITS : SMALL_UNITS;
+	const size_t stride = policy->huge ? HUGE_PAGE : PAGE;
+	const size_t size = units * stride;
+	char *addr = map(size + HUGE_PAGE, MAP_NORESERVE);
+	int ret;
+
+	addr = (char *)(((uintptr_t)addr + HUGE_PAGE - 1) & -HUGE_PAGE);
+	madvise(addr, size, policy->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	ret = policy->area ? set_area_policy(addr, size) :
+			     set_policy(policy->mode, policy->nodes);
+	if (ret || set_cpus(0, 0x1) || set_cpus(0, 0xf))
+		return ret ? ret : EIO;
+	return run("work=fault addr=%#lx stride=%lu size=%d flags=%d lead=1 node=1",
+		   (long)addr, stride, units, MM | MEMCG | MEMPOLICY);
+}
+
+/* Pages that helpers got while the caller was on another node than they. */
+static void check_policy(void)
+{
+	const int size = policy->huge ? THP_UNITS : SMALL_UNITS;
+	const char *what = policy->area ? "the area's" : "the task's";
+	const char *pages = policy->huge ? "huge pages" : "pages";
+	pid_t child = make_child(fault_by_policy);
+	int i, apart = 0, astray = 0;
+
+	start_child();
+	expect_end(child, 0);
+	expect_helped(size);
+	for (i = 0; i < size; i++) {
+		if (!units[i].helper || units[i].home != 0 ||
+		    units[i].cpu < 2 || units[i].end_cpu < 2)
+			continue;
+		apart++;
+		astray += units[i].nid != units[i].home;
+	}
+	expect(apart >= size / 4, "%s, %s, %s: %d of %d units show something",
+	       policy->name, what, pages, apart, size);
+	expect(!astray, "%s, %s: %d of %d %s are not on the caller's node",
+	       policy->name, what, astray, apart, pages);
+}
+
+static void test_policies(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(policies); i++) {
+		policy = &policies[i];
+		check_policy();
+	}
+}
+
+static int alloc_held_on_node_1(void)
+{
+	return run("work=alloc size=%d flags=%d lead=1 node=1 hold=%d",
+		   SMALL_UNITS, MEMCG | MEMPOLICY, SMALL_UNITS / 2);
+}
+
+static void expect_nodes(int first, int size, int nid)
+{
+	int i, astray = 0;
+
+	for (i = first; i < size; i++)
+		astray += units[i].helper && units[i].nid != nid;
+	expect(!astray, "%d pages from %d on are not on node %d", astray, first,
+	       nid);
+}
+
+/* The caller is moved to a cpuset with other memory. */
+static void test_moved(void)
+{
+	pid_t child = make_child(alloc_held_on_node_1);
+
+	group_make("a");
+	group_make("b");
+	group_write("a", "cpuset.mems", "0");
+	group_write("b", "cpuset.mems", "1");
+	group_enter("a", child);
+	start_child();
+	wait_held(SMALL_UNITS / 4);
+	group_enter("b", child);
+	let_go();
+	expect_end(child, 0);
+	expect_helped(SMALL_UNITS);
+	expect_nodes(0, SMALL_UNITS / 2, 0);
+	expect_nodes(SMALL_UNITS / 2, SMALL_UNITS, 1);
+	run("size=1");
+	group_remove("a");
+	group_remove("b");
+}
+
+/* -------------------------------------------------------------------------
+ * Ends
+ */
+
+#define PIN_UNITS	64
+
+static size_t pin_stride;
+
+/* Not a task that signals end: only what its units do can end it. */
+static int pin_held(void)
+{
+	const size_t size = PIN_UNITS * pin_stride;
+	char *addr = map(size, pin_stride == PAGE ? MAP_NORESERVE : MAP_HUGETLB);
+
+	if (!addr)
+		return errno;
+	if (pin_stride == PAGE)
+		madvise(addr, size, MADV_NOHUGEPAGE);
+	return run("work=fault addr=%#lx stride=%lu size=%d flags=%d lead=1 hold=%d max_threads=%d",
+		   (long)addr, pin_stride, PIN_UNITS, MM | MEMCG,
+		   PIN_UNITS / 2, max_threads);
+}
+
+/* Returns the error; nothing is to be pinned after the caller was killed. */
+static long pin_and_kill(int threads)
+{
+	pid_t child;
+	long before, after;
+
+	max_threads = threads;
+	child = make_child(pin_held);
+	start_child();
+	wait_held(PIN_UNITS / 4);
+	before = read_number(DEBUGFS "progress");
+	kill(child, SIGKILL);
+	let_go();
+	expect_end(child, -SIGKILL);
+	after = read_number(DEBUGFS "progress");
+	expect(after == before, "%ld units after the kill, max_threads=%d",
+	       after - before, threads);
+	return read_number(DEBUGFS "error");
+}
+
+static void check_killed(size_t stride)
+{
+	long serial, helped;
+
+	pin_stride = stride;
+	serial = pin_and_kill(1);
+	helped = pin_and_kill(0);
+	expect(read_units() >= PIN_UNITS / 4, "helpers did %d units", nr_helped);
+	expect(serial > 0, "serial: no error");
+	expect(helped == serial, "errno %ld, serial %ld", helped, serial);
+}
+
+static void test_killed(void)
+{
+	check_killed(PAGE);
+}
+
+static void test_killed_huge(void)
+{
+	write_file(NR_HUGEPAGES, "80");
+	check_killed(HUGE_PAGE);
+	write_file(NR_HUGEPAGES, "0");
+}
+
+/* -------------------------------------------------------------------------
+ * Protection keys
+ */
+
+#define KEY_UNITS	200
+
+static int key_rights;
+
+/* Fault in an area whose key gives this process @key_rights. */
+static int fault_with_key(void)
+{
+	char *addr = map(KEY_UNITS * PAGE, MAP_NORESERVE);
+	int key = pkey_alloc(0, 0);
+
+	if (key < 0)
+		return UNABLE;
+	madvise(addr, KEY_UNITS * PAGE, MADV_NOHUGEPAGE);
+	if (pkey_mprotect(addr, KEY_UNITS * PAGE, PROT_READ | PROT_WRITE, key) ||
+	    pkey_set(key, key_rights))
+		return errno;
+	return run("work=fault addr=%#lx size=%d flags=%d lead=1", (long)addr,
+		   KEY_UNITS, MM | MEMCG);
+}
+
+static int end_with_key(int rights)
+{
+	pid_t child;
+
+	key_rights = rights;
+	child = make_child(fault_with_key);
+	start_child();
+	return wait_child(child);
+}
+
+static void test_keys(void)
+{
+	static const int denied[] = { PKEY_DISABLE_ACCESS, PKEY_DISABLE_WRITE };
+	unsigned int i;
+	int end;
+
+	end = end_with_key(0);
+	if (end == UNABLE) {
+		unable = "no protection keys";
+		return;
+	}
+	expect(!end, "errno %d with a key that the caller may use", end);
+	expect_helped(KEY_UNITS);
+
+	/* The caller waits for helpers, so it is one of them that fails. */
+	for (i = 0; i < ARRAY_SIZE(denied); i++) {
+		end = end_with_key(denied[i]);
+		expect(end == EFAULT, "errno %d with rights %d", end,
+		       denied[i]);
+		expect(read_units() > 0, "no helper came");
+		expect(!read_number(DEBUGFS "progress"), "%ld units done",
+		       read_number(DEBUGFS "progress"));
+	}
+}
+
+/* -------------------------------------------------------------------------
+ * userfaultfd
+ */
+
+#define UFFD_UNITS	64
+
+/* Nobody ever provides the pages. */
+static int fault_unserved(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *addr = map(UFFD_UNITS * PAGE, MAP_NORESERVE);
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return UNABLE;
+	reg.range.start = (uintptr_t)addr;
+	reg.range.len = UFFD_UNITS * PAGE;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		return errno;
+	return run("work=fault addr=%#lx size=%d flags=%d lead=1", (long)addr,
+		   UFFD_UNITS, MM | MEMCG);
+}
+
+/* If a helper did wait, its caller could not be killed: the last case. */
+static void test_userfaultfd(void)
+{
+	pid_t child = make_child(fault_unserved);
+	int end;
+
+	start_child();
+	end = wait_child(child);
+	if (end == UNABLE) {
+		unable = "no userfaultfd";
+		return;
+	}
+	expect(end == EFAULT, "the caller ended with %d", end);
+	expect(read_units() > 0, "no helper came");
+	expect(!read_number(DEBUGFS "progress"), "%ld units done",
+	       read_number(DEBUGFS "progress"));
+}
+
+static const struct {
+	const char *name;
+	void (*func)(void);
+} cases[] = {
+	{ "faults fill the callers memory", test_present },
+	{ "faults go by the policy of the caller", test_policies },
+	{ "a caller that moves to another cpuset is followed", test_moved },
+	{ "pinning ends when the caller is killed", test_killed },
+	{ "pinning huge pages ends when the caller is killed", test_killed_huge },
+	{ "protection keys are the callers", test_keys },
+	{ "helpers do not wait for userfaultfd", test_userfaultfd },
+};
+
+int main(void)
+{
+	unsigned int i;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	ksft_print_header();
+	if (access(DEBUGFS "run", W_OK))
+		ksft_exit_skip("test_ktask is not loaded, or no root\n");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 4 ||
+	    access("/sys/devices/system/node/node1", F_OK))
+		ksft_exit_skip("needs four CPUs and two nodes\n");
+	if (!groups_begin())
+		ksft_exit_skip("no cgroup controllers: %s\n", strerror(errno));
+
+	ksft_set_plan(ARRAY_SIZE(cases));
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		failures = 0;
+		unable = NULL;
+		cases[i].func();
+		if (unable)
+			ksft_test_result_skip("%s: %s\n", cases[i].name,
+					      unable);
+		else
+			ksft_test_result(!failures, "%s\n", cases[i].name);
+	}
+	groups_end();
+	ksft_finished();
+}
