@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 
 #include "../kselftest.h"
+#include "rounds.h"
 
 #define MAX_NODES	8
 #define STATS		"/sys/kernel/debug/ktask/stats"
@@ -325,18 +326,6 @@ static inline void check_helped(void (*job)(void), const char *what)
 		chunks = read_stat("helper_chunks") - before;
 	}
 	check(chunks > 0, "no helper finished a chunk of %s", what);
-}
-
-/*
- * Kernels that look at all that they do are ten times as slow and more, and what
- * they look for shows early: they run a tenth of so many @rounds.
- */
-static inline int rounds_here(int rounds)
-{
-	bool slow = !access("/proc/lockdep", F_OK) ||
-		    !access("/sys/kernel/debug/kcsan", F_OK);
-
-	return slow ? rounds / 10 : rounds;
 }
 
 /* ---- Main --------------------------------------------------------------- */

@@ -39,6 +39,7 @@
 #include <linux/vfio.h>
 
 #include "../kselftest.h"
+#include "rounds.h"
 
 #define MAX_GROUPS	4
 #define MAX_WORKERS	8
@@ -883,11 +884,11 @@ static void count_winners(int round)
 static void *last_page_worker(void *arg)
 {
 	struct worker *worker = arg;
+	int i, rounds = rounds_here(LAST_PAGE_ROUNDS);
 	enum racer racer;
 	char *got;
-	int i;
 
-	for (i = 0; i < LAST_PAGE_ROUNDS; i++) {
+	for (i = 0; i < rounds; i++) {
 		racer = pick_racer(worker);
 		got = NULL;
 		meet();
@@ -936,9 +937,9 @@ static void test_last_page(void)
 	for (i = 1; i < nr_workers; i++)
 		pthread_join(workers[i].thread, NULL);
 	check(!rounds_without, "%d of %d rounds without a winner",
-	      rounds_without, LAST_PAGE_ROUNDS);
+	      rounds_without, rounds_here(LAST_PAGE_ROUNDS));
 	check(!rounds_with_many, "%d of %d rounds with several",
-	      rounds_with_many, LAST_PAGE_ROUNDS);
+	      rounds_with_many, rounds_here(LAST_PAGE_ROUNDS));
 	check(vm_lck() == limit - 1, "VmLck %ld", vm_lck());
 	for (i = 0; i < nr_workers; i++) {
 		munmap(workers[i].spare, page);
@@ -1193,7 +1194,7 @@ static void test_greedy(void)
 {
 	size_t pages = LIMIT + 1;
 	pthread_t greedy, watch;
-	int i, refused = 0;
+	int i, refused = 0, rounds = rounds_here(GREEDY_ROUNDS);
 	char *buf;
 
 	set_limit(LIMIT);
@@ -1203,7 +1204,7 @@ static void test_greedy(void)
 	sampler_stop = false;
 	pthread_create(&greedy, NULL, greedy_worker, &pages);
 	pthread_create(&watch, NULL, sampler, NULL);
-	for (i = 0; i < GREEDY_ROUNDS; i++) {
+	for (i = 0; i < rounds; i++) {
 		if (nr_groups) {
 			if (vfio_map(0, buf, IOVA, LIMIT))
 				refused++;
@@ -1221,13 +1222,13 @@ static void test_greedy(void)
 	__atomic_store_n(&sampler_stop, true, __ATOMIC_RELAXED);
 	pthread_join(watch, NULL);
 	check(!refused, "%d of %d calls that fit were refused", refused,
-	      GREEDY_ROUNDS);
+	      rounds);
 	check(sampler_max <= LIMIT, "VmLck was %ld, limit %d", sampler_max,
 	      LIMIT);
 	munmap(buf, LIMIT * page);
 	check(vm_lck() == 0, "VmLck %ld", vm_lck());
 	ksft_print_msg("%d calls that fit beside %lu that do not\n",
-		       GREEDY_ROUNDS, greedy_calls);
+		       rounds, greedy_calls);
 	ksft_print_msg("VmLck at most %ld of %d in %lu samples\n",
 		       sampler_max, LIMIT, samples);
 }
@@ -1331,11 +1332,11 @@ static void lock_for_handover(char *area, char *there)
 static void hand_over(unsigned int kind, char *area)
 {
 	char *there = area + HANDOVER_PAGES * page;
+	int i, rounds = rounds_here(HANDOVER_ROUNDS);
 	unsigned long look;
-	int i;
 
 	set_limit(handovers[kind].limit);
-	for (i = 0; i < HANDOVER_ROUNDS; i++) {
+	for (i = 0; i < rounds; i++) {
 		lock_for_handover(area, there);
 		__atomic_add_fetch(&handover, 1, __ATOMIC_SEQ_CST);
 		look = wait_for_watcher();
@@ -1369,7 +1370,7 @@ static void test_handover(void)
 	munmap(area, 3 * HANDOVER_PAGES * page);
 	check(vm_lck() == 0, "VmLck %ld", vm_lck());
 	ksft_print_msg("watched %d rounds of each, %lu times\n",
-		       HANDOVER_ROUNDS, watched);
+		       rounds_here(HANDOVER_ROUNDS), watched);
 }
 
 static const struct {
