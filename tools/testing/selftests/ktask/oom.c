@@ -72,7 +72,7 @@ static bool fill_node(int nid, size_t size)
  */
 static bool keep_little(void)
 {
-	return !write_file(MIN_FREE, "4096");
+	return !write_file(MIN_FREE, "1024");
 }
 
 /* Leave half of what a task may find on each node. */
