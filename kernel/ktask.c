@@ -850,9 +850,11 @@ static struct ktask_node *ktask_most_needy(struct ktask_task *kt,
 
 /*
  * The same, and the node for it.  CPUs are looked at once for each node that the
- * parts belong to.
+ * parts belong to.  Not inline, or the mask would lie on the stack below thread
+ * functions.
  */
-static struct ktask_node *ktask_neediest(struct ktask_task *kt, int *nid)
+static noinline struct ktask_node *ktask_neediest(struct ktask_task *kt,
+						  int *nid)
 {
 	nodemask_t full = NODE_MASK_NONE;
 	struct ktask_node *kn;
