@@ -978,6 +978,7 @@ void ktask_test_spread_follows_work(struct kunit *test)
 	int nid, other, caller;
 
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	nid = ktask_test_next_node(NUMA_NO_NODE);
 	other = ktask_test_next_node(nid);
 	caller = cpumask_first_and(cpumask_of_node(nid), cpu_online_mask);
@@ -1037,6 +1038,7 @@ void ktask_test_migrates(struct kunit *test)
 	int nid, other, caller;
 
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	nid = ktask_test_next_node(NUMA_NO_NODE);
 	other = ktask_test_next_node(nid);
 	caller = cpumask_first_and(cpumask_of_node(other), cpu_online_mask);
@@ -1197,6 +1199,7 @@ void ktask_test_node_goes_off(struct kunit *test)
 
 	KTASK_TEST_REQUIRES(test, IS_ENABLED(CONFIG_HOTPLUG_CPU));
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	o = kunit_kzalloc(test, sizeof(*o), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, o);
 	nid = ktask_test_next_node(NUMA_NO_NODE);
