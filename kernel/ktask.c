@@ -1137,9 +1137,12 @@ static void ktask_stray(struct ktask_work *kw)
  */
 static bool ktask_follow_cpus(struct ktask_work *kw)
 {
-	int ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
-					  kw->kw_cpus);
+	int ret;
 
+	if (ktask_test_hook(anywhere))
+		return true;
+	ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
+				      kw->kw_cpus);
 	if (ret < 0) {
 		ktask_stray(kw);
 		return false;

@@ -77,6 +77,7 @@ typedef void (*ktask_test_func)(void);
  * @early: 1 for the limits before user space, 0 for those after, -1 for real
  * @force_cut: cut tasks into chunks even when there can be no helper
  * @ignore_load: treat every CPU as idle
+ * @anywhere: helpers stay on whatever CPUs they are
  * @all_wanted: treat the CPU of each helper as wanted by others
  * @leave_queued: the timer takes no item back
  * @no_poll: the caller waits until it is woken
@@ -88,6 +89,7 @@ struct ktask_test_hooks {
 	int		early;
 	bool		force_cut;
 	bool		ignore_load;
+	bool		anywhere;
 	bool		all_wanted;
 	bool		leave_queued;
 	bool		no_poll;

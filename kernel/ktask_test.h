@@ -123,8 +123,6 @@ struct ktask_test_lower {
 
 /* Helpers inside the thread functions of all jobs, by the tests' own count. */
 extern atomic_t ktask_test_helpers_inside;
-/* Helpers are where they were queued, if nobody takes their CPUs away. */
-extern bool ktask_test_workers_placed;
 /* Arrivals at the gate before the join, see ktask_test_close_gate(). */
 extern atomic_t ktask_test_gate_arrived;
 

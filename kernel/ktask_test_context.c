@@ -762,7 +762,6 @@ void ktask_test_memory_is_local(struct kunit *test)
 	int i;
 
 	KTASK_TEST_REQUIRES(test, other != home);
-	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
 		job = ktask_test_context_job(test, flags[i],
 					     ktask_test_local_body);

@@ -22,7 +22,6 @@
 #include <linux/sort.h>
 #include <linux/topology.h>
 #include <linux/wait.h>
-#include <linux/workqueue.h>
 
 #include "ktask_test.h"
 
@@ -238,7 +237,7 @@ static int ktask_test_enter(struct ktask_test_job *job, unsigned long start,
 		ktask_test_bad(job, "more helpers than the system's limit",
 			       start, end);
 	if (atomic_inc_return(&ktask_test_node_helpers[nid]) >
-	    ktask_test_node_limit(nid) && ktask_test_workers_placed &&
+	    ktask_test_node_limit(nid) &&
 	    READ_ONCE(job->helper_limit) != INT_MAX)
 		ktask_test_bad(job, "more helpers than the node's limit",
 			       start, end);
@@ -790,33 +789,6 @@ static void ktask_test_reset_params(struct kunit *test)
 	ktask_test_params_set = false;
 }
 
-/* ---- Workers ------------------------------------------------------------ */
-
-bool ktask_test_workers_placed;
-
-static void ktask_test_look_where(struct work_struct *work)
-{
-	int cpu;
-
-	ktask_test_workers_placed = true;
-	for_each_online_cpu(cpu) {
-		if (cpu_to_node(cpu) != numa_node_id() &&
-		    cpumask_test_cpu(cpu, current->cpus_ptr))
-			ktask_test_workers_placed = false;
-	}
-}
-
-/* Does each worker have its node's CPUs only?  See workqueue.disable_numa. */
-static void ktask_test_find_out_where(void)
-{
-	struct work_struct work;
-
-	INIT_WORK_ONSTACK(&work, ktask_test_look_where);
-	queue_work(system_unbound_wq, &work);
-	flush_work(&work);
-	destroy_work_on_stack(&work);
-}
-
 /* ---- The suite ---------------------------------------------------------- */
 
 static int ktask_test_case_init(struct kunit *test)
@@ -827,6 +799,7 @@ static int ktask_test_case_init(struct kunit *test)
 	kunit_info(test, "begins\n");
 	ktask_test_hooks.ignore_load = false;
 	ktask_test_hooks.force_cut = false;
+	ktask_test_hooks.anywhere = false;
 	ktask_test_hooks.all_wanted = false;
 	ktask_test_hooks.leave_queued = false;
 	ktask_test_hooks.no_poll = false;
@@ -860,7 +833,6 @@ static void ktask_test_case_exit(struct kunit *test)
 /* Built in, the suite runs before user space; it tests the limits after it. */
 static int ktask_test_suite_init(struct kunit_suite *suite)
 {
-	ktask_test_find_out_where();
 	ktask_test_hooks.early = 0;
 	return 0;
 }

@@ -978,7 +978,6 @@ void ktask_test_spread_follows_work(struct kunit *test)
 	int nid, other, caller;
 
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
-	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	nid = ktask_test_next_node(NUMA_NO_NODE);
 	other = ktask_test_next_node(nid);
 	caller = cpumask_first_and(cpumask_of_node(nid), cpu_online_mask);
@@ -1038,7 +1037,6 @@ void ktask_test_migrates(struct kunit *test)
 	int nid, other, caller;
 
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
-	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	nid = ktask_test_next_node(NUMA_NO_NODE);
 	other = ktask_test_next_node(nid);
 	caller = cpumask_first_and(cpumask_of_node(other), cpu_online_mask);
@@ -1121,15 +1119,18 @@ static int ktask_test_astray_body(struct ktask_test_job *job,
 		a->cpu = ktask_test_astray_cpu();
 		set_cpus_allowed_ptr(current, cpumask_of(a->cpu));
 	} else if (a->helper == current && !a->seen) {
-		/* It is there still if workers may run on any node. */
-		if (ktask_test_nr_helpers_of(numa_node_id()) != 1)
+		if (numa_node_id() != cpu_to_node(a->cpu) ||
+		    ktask_test_nr_helpers_of(numa_node_id()) != 1)
 			ktask_test_bad(job, "counts elsewhere", start, end);
 		WRITE_ONCE(a->seen, 1);
 	}
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* Whoever moved it, a helper counts against the limit of the node it runs on. */
+/*
+ * Where workers may run on any node, see workqueue.disable_numa, a helper counts
+ * against the limit of the one that it runs on.
+ */
 void ktask_test_counted_where_it_runs(struct kunit *test)
 {
 	struct ktask_test_astray astray = {};
@@ -1138,6 +1139,7 @@ void ktask_test_counted_where_it_runs(struct kunit *test)
 
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
 	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.anywhere = true;
 	job = ktask_test_simple(test, 5000, 10, 2);
 	job->body = ktask_test_astray_body;
 	job->data = &astray;
@@ -1199,7 +1201,6 @@ void ktask_test_node_goes_off(struct kunit *test)
 
 	KTASK_TEST_REQUIRES(test, IS_ENABLED(CONFIG_HOTPLUG_CPU));
 	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
-	KTASK_TEST_REQUIRES(test, ktask_test_workers_placed);
 	o = kunit_kzalloc(test, sizeof(*o), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, o);
 	nid = ktask_test_next_node(NUMA_NO_NODE);
