@@ -27,6 +27,7 @@
 #include <linux/sched/task.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/timer.h>
 #include <linux/topology.h>
 #include <linux/workqueue.h>
@@ -104,6 +105,16 @@
 /* How often a task looks for idle CPUs: a helper takes some 50 us to start. */
 #define KTASK_LOOK_INTERVAL		DIV_ROUND_UP(HZ, 100)
 
+/*
+ * Twice as long for each helper in a row that came in vain, up to this power of
+ * two: 0.64 s.  Idle CPUs may be where the scheduler does not look for one when
+ * a worker wakes up, such as under another last-level cache.
+ */
+#define KTASK_MAX_VAIN			6
+
+/* How long one helper has its caller's priority before it is another's turn. */
+#define KTASK_BOOST_TURN		HZ
+
 /* Take an unstarted item back long before WQ_WATCHDOG's default of 30 s. */
 #define KTASK_QUEUE_TIMEOUT		(2 * HZ)
 
@@ -160,8 +171,10 @@ enum ktask_state {
  * @kw_cpus: for workqueue_narrow_worker() (T)
  * @kw_helper: the worker, valid while JOINED (L)
  * @kw_queued: low half of jiffies when it was queued (L)
- * @kw_nid: the node that it was queued on and counts against (L)
+ * @kw_nid: the node that it was queued on or runs on, and counts against; while
+ *	    JOINED only the helper writes it (L)
  * @kw_prio: the kernel priority that it runs at or was lent (L)
+ * @kw_own_prio: what that was when it joined (L)
  * @kw_state: see &enum ktask_state (L)
  * @kw_leaving: the helper is about to leave, no boost may begin (L)
  * @kw_charged: it counts against the limits (L)
@@ -177,6 +190,7 @@ struct ktask_work {
 	u32			kw_queued;
 	int			kw_nid;
 	short			kw_prio;
+	short			kw_own_prio;
 	u8			kw_state;
 	bool			kw_leaving;
 	bool			kw_boosting;
@@ -185,9 +199,13 @@ struct ktask_work {
 	bool			kw_strayed;
 };
 
-/* All that ktask ever takes per possible CPU; lockdep makes a work_struct big. */
+/*
+ * All that ktask ever takes per possible CPU, but for the CPU masks; lockdep makes
+ * a work_struct big.
+ */
 static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
-	      sizeof(struct ktask_work) * KTASK_WORKS_PER_2_CPUS / 2 <= 256);
+	      (sizeof(struct ktask_work) - sizeof(cpumask_var_t)) *
+	      KTASK_WORKS_PER_2_CPUS / 2 <= 256);
 
 /**
  * struct ktask_task - a task, on the stack of its caller
@@ -204,8 +222,11 @@ static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
  * @kt_self: the caller as a thread of the task (T)
  * @kt_error: first error in time (A)
  * @kt_next_look: jiffies at which to look for idle CPUs again (A)
- * @kt_nr_helpers: helpers QUEUED or JOINED (L)
- * @kt_threads: threads that finished a chunk (L)
+ * @kt_nr_helpers: helpers QUEUED or JOINED (L, read without it as a guess)
+ * @kt_nr_queued: those of them QUEUED (L, likewise)
+ * @kt_vain: helpers in a row that left when they came (L, likewise)
+ * @kt_active: threads that have begun a chunk and not left (L)
+ * @kt_threads: most of them at a time (L)
  * @kt_waiting: the caller waits for helpers, no more may be queued (L)
  * @kt_joined: threads of JOINED work items (L)
  * @kt_waiters: in ktask_waiters while kt_waiting (L)
@@ -225,6 +246,9 @@ struct ktask_task {
 	int			kt_error;
 	unsigned long		kt_next_look;
 	unsigned int		kt_nr_helpers;
+	unsigned int		kt_nr_queued;
+	unsigned int		kt_vain;
+	unsigned int		kt_active;
 	unsigned int		kt_threads;
 	bool			kt_waiting;
 	struct list_head	kt_joined;
@@ -473,10 +497,16 @@ static void ktask_set_limits_locked(int leaving)
 	WRITE_ONCE(ktask_limit, cpus * percent / 100);
 }
 
+/* Has the administrator left helpers any CPU? */
+static bool ktask_allowed(void)
+{
+	return READ_ONCE(ktask_enabled) && READ_ONCE(ktask_cpu_percent);
+}
+
 /* The most helpers at a time on node @nid, or in the system. */
 static int ktask_helper_limit(int nid)
 {
-	if (ktask_early() && READ_ONCE(ktask_enabled))
+	if (ktask_early() && ktask_allowed())
 		return nid == NUMA_NO_NODE ? INT_MAX :
 					     READ_ONCE(ktask_nids[nid].cpus);
 	return nid == NUMA_NO_NODE ? READ_ONCE(ktask_limit) :
@@ -542,6 +572,8 @@ static bool ktask_node_idle(const struct ktask_task *kt, int nid)
  */
 static bool ktask_cpu_wanted(const struct ktask_task *kt)
 {
+	if (ktask_test_hook(all_wanted))
+		return true;
 	return !single_task_running() && !ktask_early() &&
 	       ktask_cpu_usable(kt, raw_smp_processor_id()) &&
 	       !ktask_test_hook(ignore_load);
@@ -582,8 +614,11 @@ static int ktask_near_node(const struct ktask_task *kt, int nid)
  */
 static int ktask_place(const struct ktask_task *kt, int nid, int more_in_all)
 {
+	ktask_test_func on_place = ktask_test_hook(on_place);
 	bool anywhere = nid == NUMA_NO_NODE;
 
+	if (on_place)
+		on_place();
 	nid = ktask_near_node(kt, anywhere ? numa_node_id() : nid);
 	if (nid == NUMA_NO_NODE || ktask_has_room(kt, nid, more_in_all))
 		return nid;
@@ -640,16 +675,26 @@ static void ktask_recharge(struct ktask_work *kw, int nid)
 	ktask_charge(kw);
 }
 
+/* Item @kw becomes QUEUED, if @nr is 1, or ceases to be, if it is -1. */
+static void ktask_count_queued(struct ktask_work *kw, int nr)
+{
+	struct ktask_task *kt = kw->kw_thread.kh_task;
+	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
+
+	lockdep_assert_held(&ktask_lock);
+	WRITE_ONCE(kd->queued, kd->queued + nr);
+	WRITE_ONCE(kt->kt_nr_queued, kt->kt_nr_queued + nr);
+}
+
 /* An item is no longer in ktask_queued or in its task's kt_joined. */
 static void ktask_unlink(struct ktask_work *kw)
 {
 	struct ktask_thread *kh = &kw->kw_thread;
-	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
 
 	lockdep_assert_held(&ktask_lock);
 	list_del(&kh->kh_list);
 	if (kw->kw_state == KTASK_WORK_QUEUED)
-		WRITE_ONCE(kd->queued, kd->queued - 1);
+		ktask_count_queued(kw, -1);
 	ktask_uncharge(kw);
 	WRITE_ONCE(kh->kh_task->kt_nr_helpers, kh->kh_task->kt_nr_helpers - 1);
 	WRITE_ONCE(kh->kh_node->kn_threads, kh->kh_node->kn_threads - 1);
@@ -743,7 +788,6 @@ static DEFINE_TIMER(ktask_timer, ktask_take_back);
 static bool ktask_add_helper(struct ktask_task *kt, struct ktask_node *kn,
 			     int nid)
 {
-	struct ktask_nid *kd = &ktask_nids[nid];
 	struct ktask_work *kw;
 
 	lockdep_assert_held(&ktask_lock);
@@ -765,7 +809,7 @@ static bool ktask_add_helper(struct ktask_task *kt, struct ktask_node *kn,
 	kw->kw_thread.kh_node = kn;
 	kw->kw_thread.kh_chunks = 0;
 	kw->kw_thread.kh_failed = false;
-	WRITE_ONCE(kd->queued, kd->queued + 1);
+	ktask_count_queued(kw, 1);
 	ktask_charge(kw);
 	WRITE_ONCE(kt->kt_nr_helpers, kt->kt_nr_helpers + 1);
 	WRITE_ONCE(kn->kn_threads, kn->kn_threads + 1);
@@ -778,33 +822,75 @@ static bool ktask_add_helper(struct ktask_task *kt, struct ktask_node *kn,
 }
 
 /*
- * The part where one more thread helps most, and the node for it.  Dividing
- * what is left by the threads there spreads helpers in proportion (the method
- * of D'Hondt and Jefferson).
+ * The part where one more thread helps most, of those whose nodes are not in
+ * @full.  Dividing what is left by the threads there spreads helpers in
+ * proportion (the method of D'Hondt and Jefferson).
  */
-static struct ktask_node *ktask_neediest(struct ktask_task *kt, int *nid)
+static struct ktask_node *ktask_most_needy(struct ktask_task *kt,
+					   const nodemask_t *full)
 {
 	struct ktask_node *best = NULL;
 	struct ktask_node *kn;
-	size_t left, need;
 	unsigned int threads;
+	size_t left, need;
 	size_t most = 0;
-	int place;
 
 	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
 		left = READ_ONCE(kn->kn_remaining);
 		threads = READ_ONCE(kn->kn_threads);
 		need = left / (threads + 1);
-		if (need <= most || (threads && left < kt->kt_step))
-			continue;
-		place = ktask_place(kt, kn->kn_nid, 1);
-		if (place == NUMA_NO_NODE)
+		if (need <= most || (threads && left < kt->kt_step) ||
+		    (kn->kn_nid != NUMA_NO_NODE && node_isset(kn->kn_nid, *full)))
 			continue;
 		most = need;
 		best = kn;
-		*nid = place;
 	}
 	return best;
+}
+
+/*
+ * The same, and the node for it.  CPUs are looked at once for each node that the
+ * parts belong to.  Not inline, or the mask would lie on the stack below thread
+ * functions.
+ */
+static noinline struct ktask_node *ktask_neediest(struct ktask_task *kt,
+						  int *nid)
+{
+	nodemask_t full = NODE_MASK_NONE;
+	struct ktask_node *kn;
+
+	for (;;) {
+		kn = ktask_most_needy(kt, &full);
+		if (!kn)
+			return NULL;
+		*nid = ktask_place(kt, kn->kn_nid, 1);
+		if (*nid != NUMA_NO_NODE)
+			return kn;
+		/* If there is no room anywhere there is none on a node. */
+		if (kn->kn_nid == NUMA_NO_NODE)
+			return NULL;
+		node_set(kn->kn_nid, full);
+	}
+}
+
+/*
+ * Is there a chunk for one more helper, besides those that queued ones and the
+ * current thread will take?
+ */
+static bool ktask_chunk_to_spare(const struct ktask_task *kt)
+{
+	size_t taken = (size_t)READ_ONCE(kt->kt_nr_queued) + 1;
+	const struct ktask_node *kn;
+	size_t left;
+
+	for (kn = kt->kt_nodes; kn < kt->kt_nodes + kt->kt_nr_nodes; kn++) {
+		left = READ_ONCE(kn->kn_remaining);
+		left = left < kt->kt_step ? !!left : left / kt->kt_step;
+		if (left > taken)
+			return true;
+		taken -= left;
+	}
+	return false;
 }
 
 /* Queue helpers while there is work, a CPU and an item for them. */
@@ -814,7 +900,8 @@ static void ktask_add_helpers(struct ktask_task *kt)
 	bool added;
 	int nid;
 
-	while (READ_ONCE(kt->kt_nr_helpers) < kt->kt_max_helpers) {
+	while (READ_ONCE(kt->kt_nr_helpers) < kt->kt_max_helpers &&
+	       ktask_chunk_to_spare(kt)) {
 		kn = ktask_neediest(kt, &nid);
 		if (!kn)
 			return;
@@ -829,9 +916,12 @@ static void ktask_add_helpers(struct ktask_task *kt)
 /* At most once in a while, see whether CPUs have become idle. */
 static void ktask_look(struct ktask_task *kt)
 {
+	unsigned long wait = KTASK_LOOK_INTERVAL;
+
 	if (time_before(jiffies, READ_ONCE(kt->kt_next_look)))
 		return;
-	WRITE_ONCE(kt->kt_next_look, jiffies + KTASK_LOOK_INTERVAL);
+	wait <<= READ_ONCE(kt->kt_vain);
+	WRITE_ONCE(kt->kt_next_look, jiffies + wait);
 	ktask_add_helpers(kt);
 }
 
@@ -857,18 +947,19 @@ static int ktask_lent_prio(struct task_struct *caller)
 
 static void ktask_lend_prio(struct task_struct *helper, int prio)
 {
-	struct sched_param param = {
-		.sched_priority = MAX_RT_PRIO - 1 - prio,
+	struct sched_attr attr = {
+		.sched_policy	= SCHED_NORMAL,
 	};
-	int policy = SCHED_FIFO;
 
-	if (READ_ONCE(current->policy) == SCHED_RR)
-		policy = SCHED_RR;
 	if (prio >= MAX_RT_PRIO) {
-		set_user_nice(helper, PRIO_TO_NICE(prio));
-		return;
+		attr.sched_nice = PRIO_TO_NICE(prio);
+	} else {
+		attr.sched_policy = SCHED_FIFO;
+		if (READ_ONCE(current->policy) == SCHED_RR)
+			attr.sched_policy = SCHED_RR;
+		attr.sched_priority = MAX_RT_PRIO - 1 - prio;
 	}
-	WARN_ON_ONCE(sched_setscheduler_nocheck(helper, policy, &param));
+	WARN_ON_ONCE(sched_setattr_nocheck(helper, &attr));
 }
 
 /* A helper that itself waits in a nested task passes the boost on. */
@@ -884,32 +975,24 @@ static void ktask_wake_nested(struct task_struct *helper)
 }
 
 /*
- * Lend the caller's priority to the first helper that it waits for, if that has
- * less.  Gives up ktask_lock meanwhile; kw_boosting keeps the helper in the
- * task until it has been taken again.
- *
- * Return: whether ktask_lock was given up.
+ * Have helper @kw run at @prio.  Gives up ktask_lock meanwhile; kw_boosting keeps
+ * the helper in the task until it has been taken again.
  */
-static bool ktask_boost(struct ktask_task *kt)
+static void ktask_set_prio(struct ktask_work *kw, int prio)
 __must_hold(&ktask_lock)
 {
-	int prio = ktask_lent_prio(current);
+	ktask_test_func before_lend = ktask_test_hook(before_lend);
 	struct task_struct *helper;
-	struct ktask_work *kw;
 
 	lockdep_assert_held(&ktask_lock);
-	kw = list_first_entry(&kt->kt_joined, struct ktask_work,
-			      kw_thread.kh_list);
-	if (kw->kw_leaving || kw->kw_prio <= prio)
-		return false;
-
 	kw->kw_prio = prio;
 	kw->kw_boosting = true;
 	helper = get_task_struct(kw->kw_helper);
 	spin_unlock_bh(&ktask_lock);
 
+	if (before_lend)
+		before_lend();
 	ktask_lend_prio(helper, prio);
-	ktask_stat_add(KTASK_STAT_BOOSTS, 1);
 
 	spin_lock_bh(&ktask_lock);
 	kw->kw_boosting = false;
@@ -917,7 +1000,49 @@ __must_hold(&ktask_lock)
 		wake_up_process(helper);
 	ktask_wake_nested(helper);
 	put_task_struct(helper);
+}
+
+/*
+ * Lend the caller's priority to the first helper that it waits for, if that has
+ * less.
+ *
+ * Return: whether ktask_lock was given up.
+ */
+static bool ktask_boost(struct ktask_task *kt)
+__must_hold(&ktask_lock)
+{
+	int prio = ktask_lent_prio(current);
+	struct ktask_work *kw;
+
+	lockdep_assert_held(&ktask_lock);
+	kw = list_first_entry(&kt->kt_joined, struct ktask_work,
+			      kw_thread.kh_list);
+	if (kw->kw_leaving || kw->kw_prio <= prio)
+		return false;
+	ktask_set_prio(kw, prio);
+	ktask_stat_add(KTASK_STAT_BOOSTS, 1);
 	return true;
+}
+
+/*
+ * The helper that has the caller's priority may wait for a lock that another one
+ * holds.  So it is another's turn, once this one has given back what it was lent.
+ */
+static void ktask_boost_next(struct ktask_task *kt)
+__must_hold(&ktask_lock)
+{
+	struct ktask_work *kw;
+
+	lockdep_assert_held(&ktask_lock);
+	if (list_empty(&kt->kt_joined) || list_is_singular(&kt->kt_joined))
+		return;
+	kw = list_first_entry(&kt->kt_joined, struct ktask_work,
+			      kw_thread.kh_list);
+	if (kw->kw_leaving)
+		return;
+	if (kw->kw_prio != kw->kw_own_prio)
+		ktask_set_prio(kw, kw->kw_own_prio);
+	list_move_tail(&kw->kw_thread.kh_list, &kt->kt_joined);
 }
 
 /*
@@ -1012,20 +1137,33 @@ static void ktask_stray(struct ktask_work *kw)
  */
 static bool ktask_follow_cpus(struct ktask_work *kw)
 {
-	int ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
-					  kw->kw_cpus);
+	int ret;
 
-	if (!ret)
+	if (ktask_test_hook(anywhere))
 		return true;
+	ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
+				      kw->kw_cpus);
 	if (ret < 0) {
 		ktask_stray(kw);
 		return false;
 	}
-	ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, 1);
-	spin_lock_bh(&ktask_lock);
-	ktask_recharge(kw, numa_node_id());
-	spin_unlock_bh(&ktask_lock);
+	ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, ret);
 	return true;
+}
+
+/*
+ * Before each chunk: count helper @kw where it runs.  It may have followed its
+ * caller, and with workqueue.disable_numa workers may run on any node.
+ */
+static void ktask_follow_node(struct ktask_work *kw)
+{
+	int nid = numa_node_id();
+
+	if (nid == kw->kw_nid)
+		return;
+	spin_lock_bh(&ktask_lock);
+	ktask_recharge(kw, nid);
+	spin_unlock_bh(&ktask_lock);
 }
 
 /*
@@ -1078,12 +1216,34 @@ static int ktask_do_chunk(struct ktask_thread *kh, bool helper)
 	return ret;
 }
 
+/* A thread begins its first chunk of the task. */
+static void ktask_begin(struct ktask_task *kt)
+{
+	spin_lock_bh(&ktask_lock);
+	kt->kt_active++;
+	kt->kt_threads = max(kt->kt_threads, kt->kt_active);
+	spin_unlock_bh(&ktask_lock);
+}
+
+/* May the thread take a chunk now, where it is?  The caller always may. */
+static bool ktask_may_go_on(struct ktask_work *kw)
+{
+	if (!kw)
+		return true;
+	if (!ktask_follow_cpus(kw))
+		return false;
+	ktask_follow_node(kw);
+	return true;
+}
+
 /* Work through the thread's part until there is nothing left to take. */
 static void ktask_do_chunks(struct ktask_thread *kh, struct ktask_work *kw)
 {
 	int ret;
 
-	while ((!kw || ktask_follow_cpus(kw)) && ktask_take_chunk(kh, kw)) {
+	while (ktask_may_go_on(kw) && ktask_take_chunk(kh, kw)) {
+		if (!kh->kh_chunks)
+			ktask_begin(kh->kh_task);
 		ret = ktask_do_chunk(kh, kw);
 		if (ret) {
 			kh->kh_failed = true;
@@ -1139,11 +1299,9 @@ static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
  */
 static void ktask_settle(struct ktask_work *kw)
 {
-	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
-
 	lockdep_assert_held(&ktask_lock);
 	kw->kw_state = KTASK_WORK_JOINED;
-	WRITE_ONCE(kd->queued, kd->queued - 1);
+	ktask_count_queued(kw, -1);
 	ktask_recharge(kw, numa_node_id());
 }
 
@@ -1154,20 +1312,25 @@ static void ktask_settle(struct ktask_work *kw)
 static bool ktask_helper_join(struct ktask_work *kw)
 {
 	struct ktask_thread *kh = &kw->kw_thread;
+	struct ktask_task *kt;
 	bool joined = false;
 
 	spin_lock_bh(&ktask_lock);
 	if (kw->kw_state == KTASK_WORK_DETACHED)
 		goto out;
+	kt = kh->kh_task;
 	ktask_settle(kw);
 	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0))) {
+		WRITE_ONCE(kt->kt_vain, min(kt->kt_vain + 1, KTASK_MAX_VAIN));
 		ktask_unlink(kw);
 		kw->kw_state = KTASK_WORK_LEFT;
 	} else {
+		WRITE_ONCE(kt->kt_vain, 0);
 		ktask_stat_add(KTASK_STAT_HELPERS_JOINED, 1);
 		kw->kw_helper = current;
-		kw->kw_prio = ktask_lent_prio(current);
-		list_move_tail(&kh->kh_list, &kh->kh_task->kt_joined);
+		kw->kw_own_prio = ktask_lent_prio(current);
+		kw->kw_prio = kw->kw_own_prio;
+		list_move_tail(&kh->kh_list, &kt->kt_joined);
 		joined = true;
 	}
 out:
@@ -1194,8 +1357,9 @@ static void ktask_account(struct ktask_task *kt, struct ktask_thread *kh)
 {
 	lockdep_assert_held(&ktask_lock);
 	ktask_stat_add(KTASK_STAT_CHUNKS, kh->kh_chunks);
-	if (kh->kh_chunks)
-		kt->kt_threads++;
+	/* It began a chunk, see ktask_begin(). */
+	if (kh->kh_chunks || kh->kh_failed)
+		kt->kt_active--;
 }
 
 /*
@@ -1339,8 +1503,7 @@ static void ktask_caller_work(struct ktask_task *kt)
 /*
  * Detach the helpers that have not joined and wait for those that have.  The
  * wait has a timeout because chunks may take longer than a task may hang, to see
- * a priority that was changed, and to try another helper: the first one may wait
- * for a lock that another one holds.
+ * a priority that was changed, and to lend the caller's to another helper.
  */
 static void ktask_caller_wait(struct ktask_task *kt)
 {
@@ -1361,10 +1524,12 @@ static void ktask_caller_wait(struct ktask_task *kt)
 			continue;
 		set_current_state(TASK_UNINTERRUPTIBLE);
 		spin_unlock_bh(&ktask_lock);
-		timeout = schedule_timeout(HZ);
+		timeout = schedule_timeout(ktask_test_hook(no_poll) ?
+					   MAX_SCHEDULE_TIMEOUT :
+					   KTASK_BOOST_TURN);
 		spin_lock_bh(&ktask_lock);
 		if (!timeout)
-			list_rotate_left(&kt->kt_joined);
+			ktask_boost_next(kt);
 	}
 	list_del(&kt->kt_waiters);
 	ktask_account(kt, &kt->kt_self);
@@ -1676,11 +1841,15 @@ static void ktask_param_changed(void)
 static int ktask_param_set_enabled(const char *val,
 				   const struct kernel_param *kp)
 {
-	bool enabled;
+	/* kstrtobool() would take "nonsense" for n. */
+	static const char *const words[] = {
+		"0", "n", "N", "off", "1", "y", "Y", "on",
+	};
+	int word = sysfs_match_string(words, val);
 
-	if (kstrtobool(val, &enabled))
+	if (word < 0)
 		return -EINVAL;
-	WRITE_ONCE(ktask_enabled, enabled);
+	WRITE_ONCE(ktask_enabled, word >= ARRAY_SIZE(words) / 2);
 	ktask_param_changed();
 	return 0;
 }
@@ -1801,6 +1970,30 @@ int ktask_test_nr_helpers(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_helpers);
 
+int ktask_test_nr_helpers_of(int nid)
+{
+	return READ_ONCE(ktask_nids[nid].helpers);
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_helpers_of);
+
+/* A parameter, to be set and shown as by the administrator. */
+const struct kernel_param *ktask_test_param(const char *name)
+{
+	static const struct kernel_param *const params[] = {
+		&__param_enabled,
+		&__param_max_threads,
+		&__param_cpu_percent,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(params); i++) {
+		if (!strcmp(strchr(params[i]->name, '.') + 1, name))
+			return params[i];
+	}
+	return NULL;
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_param);
+
 int ktask_test_nr_works(void)
 {
 	return ktask_nr_works;
@@ -1839,7 +2032,10 @@ EXPORT_SYMBOL_IF_KUNIT(ktask_test_take_back_queued);
 
 /* ---- Init --------------------------------------------------------------- */
 
-/* Have workers of our own, at the lowest nice level from their first moment. */
+/*
+ * Have workers at the lowest nice level from their first moment.  They are shared
+ * with other workqueues that have the same attributes.
+ */
 static void __init ktask_lower_workers(struct workqueue_struct *wq)
 {
 	struct workqueue_attrs *attrs = alloc_workqueue_attrs();

@@ -34,7 +34,7 @@ enum ktask_stat {
 	KTASK_STAT_BOOSTS,		/* times a helper was lent a priority */
 	KTASK_STAT_UNDO_CALLS,		/* calls of undo functions */
 	KTASK_STAT_ERRORS,		/* tasks that ended with an error */
-	KTASK_STAT_MAX_THREADS,		/* most threads that did chunks of a task */
+	KTASK_STAT_MAX_THREADS,		/* most threads of a task at a time */
 	NR_KTASK_STATS,
 };
 
@@ -72,23 +72,37 @@ typedef void (*ktask_test_func)(void);
 /**
  * struct ktask_test_hooks - how the KUnit suite steers the engine
  * @before_join: called by each worker between dequeue and join
+ * @before_lend: called before a helper's priority is changed
+ * @on_place: called when a node for a helper is looked for
  * @early: 1 for the limits before user space, 0 for those after, -1 for real
  * @force_cut: cut tasks into chunks even when there can be no helper
  * @ignore_load: treat every CPU as idle
+ * @anywhere: helpers stay on whatever CPUs they are
+ * @all_wanted: treat the CPU of each helper as wanted by others
  * @leave_queued: the timer takes no item back
+ * @no_poll: the caller waits until it is woken
  */
 struct ktask_test_hooks {
 	ktask_test_func	before_join;
+	ktask_test_func	before_lend;
+	ktask_test_func	on_place;
 	int		early;
 	bool		force_cut;
 	bool		ignore_load;
+	bool		anywhere;
+	bool		all_wanted;
 	bool		leave_queued;
+	bool		no_poll;
 };
 
 #if IS_ENABLED(CONFIG_KTASK_KUNIT_TEST)
+struct kernel_param;
+
 extern struct ktask_test_hooks ktask_test_hooks;
 int ktask_test_helper_limit(int nid);
 int ktask_test_nr_helpers(void);
+int ktask_test_nr_helpers_of(int nid);
+const struct kernel_param *ktask_test_param(const char *name);
 int ktask_test_nr_free_works(void);
 int ktask_test_nr_works(void);
 bool ktask_test_take_back_queued(void);

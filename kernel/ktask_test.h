@@ -103,6 +103,24 @@ struct ktask_test_meeting {
 
 struct ktask_test_thread;
 
+/* What the chunks of a task do while limits are lowered and raised. */
+enum ktask_test_phase {
+	KTASK_TEST_GATHER,	/* wait for each other */
+	KTASK_TEST_HOLD,	/* stay inside */
+	KTASK_TEST_GO_ON,	/* below the new limit */
+	KTASK_TEST_GATHER_AGAIN,
+	KTASK_TEST_END,
+};
+
+struct ktask_test_lower {
+	struct ktask_test_job		*job;
+	struct ktask_test_meeting	first;
+	struct ktask_test_meeting	second;
+	atomic_t			held;
+	atomic_t			gone_on;
+	int				phase;
+};
+
 /* Helpers inside the thread functions of all jobs, by the tests' own count. */
 extern atomic_t ktask_test_helpers_inside;
 /* Arrivals at the gate before the join, see ktask_test_close_gate(). */
@@ -132,6 +150,7 @@ bool ktask_test_check_undo(struct ktask_test_job *job);
 void ktask_test_random_task(struct kunit *test, struct ktask_test_job *job,
 			    struct rnd_state *rnd, const char *who);
 struct ktask_test_job *ktask_test_random_job(struct kunit *test);
+struct ktask_test_job *ktask_test_long_job(struct kunit *test);
 
 int ktask_test_limit(void);
 int ktask_test_node_limit(int nid);
@@ -156,6 +175,8 @@ void ktask_test_open_gate(void);
 bool ktask_test_all_free(void);
 int ktask_test_cpu_off(unsigned int cpu);
 int ktask_test_cpu_on(unsigned int cpu);
+int ktask_test_set_param(const char *name, const char *value);
+void ktask_test_get_param(const char *name, char *buf);
 void ktask_test_sched(struct kunit *test, const struct sched_attr *attr);
 
 /* kernel/ktask_test_chunks.c */
@@ -195,6 +216,10 @@ void ktask_test_unstarted_taken_back(struct kunit *test);
 void ktask_test_timer_takes_back(struct kunit *test);
 void ktask_test_limit_holds(struct kunit *test);
 void ktask_test_early_lifts_limits(struct kunit *test);
+struct ktask_test_lower *ktask_test_start_lower(struct kunit *test);
+void ktask_test_go_on_below(struct kunit *test, struct ktask_test_lower *l,
+			    int limit);
+void ktask_test_end_lower(struct kunit *test, struct ktask_test_lower *l);
 void ktask_test_limit_after_cpu_off(struct kunit *test);
 void ktask_test_once_while_cpus_change(struct kunit *test);
 void ktask_test_finishes_in_hotplug(struct kunit *test);
@@ -202,16 +227,25 @@ void ktask_test_finishes_in_hotplug(struct kunit *test);
 /* kernel/ktask_test_sched.c */
 const void *ktask_test_prio_params(const void *prev, char *desc);
 const void *ktask_test_nested_prio_params(const void *prev, char *desc);
+const void *ktask_test_vain_params(const void *prev, char *desc);
+const void *ktask_test_look_params(const void *prev, char *desc);
 void ktask_test_helper_is_nice(struct kunit *test);
 void ktask_test_lends_prio(struct kunit *test);
 void ktask_test_lends_prio_nested(struct kunit *test);
+void ktask_test_lends_to_one(struct kunit *test);
+void ktask_test_lends_at_the_end(struct kunit *test);
 void ktask_test_own_prio_back(struct kunit *test);
 void ktask_test_no_helper_for_busy_cpu(struct kunit *test);
 void ktask_test_helpers_come_when_idle(struct kunit *test);
 void ktask_test_helper_leaves_busy_cpu(struct kunit *test);
+void ktask_test_no_helper_in_vain(struct kunit *test);
+void ktask_test_vain_helpers_get_rare(struct kunit *test);
+void ktask_test_looks_once_per_node(struct kunit *test);
 void ktask_test_spread_follows_work(struct kunit *test);
 void ktask_test_migrates(struct kunit *test);
 void ktask_test_any_node_id(struct kunit *test);
+void ktask_test_counted_where_it_runs(struct kunit *test);
+void ktask_test_node_goes_off(struct kunit *test);
 
 /* kernel/ktask_test_context.c */
 const void *ktask_test_scope_params(const void *prev, char *desc);
@@ -230,6 +264,21 @@ void ktask_test_pinned_is_serial(struct kunit *test);
 void ktask_test_cpus_change(struct kunit *test);
 void ktask_test_cpus_in_hotplug(struct kunit *test);
 void ktask_test_memory_is_local(struct kunit *test);
+
+/* kernel/ktask_test_params.c */
+const void *ktask_test_value_params(const void *prev, char *desc);
+const void *ktask_test_lower_params(const void *prev, char *desc);
+void ktask_test_wrong_values(struct kunit *test);
+void ktask_test_right_values(struct kunit *test);
+void ktask_test_limit_after_param(struct kunit *test);
+void ktask_test_disabled_is_serial(struct kunit *test);
+void ktask_test_percent_before_user_space(struct kunit *test);
+void ktask_test_one_by_one(struct kunit *test);
+
+/* kernel/ktask_test_plain.c */
+void ktask_test_inline_runs(struct kunit *test);
+void ktask_test_inline_undo(struct kunit *test);
+void ktask_test_inline_signal(struct kunit *test);
 
 /* kernel/ktask_test_pages.c */
 void ktask_test_every_page_initialised(struct kunit *test);

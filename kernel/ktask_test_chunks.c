@@ -724,6 +724,7 @@ static const struct ktask_test_signal {
 	{ "interruptible, fatal", KTASK_INTERRUPTIBLE, SIGKILL, true },
 	{ "interruptible, not fatal", KTASK_INTERRUPTIBLE, SIGUSR1, true },
 	{ "neither, fatal", 0, SIGKILL, false },
+	{ "unknown flag, fatal", 1U << 31, SIGKILL, false },
 };
 
 const void *ktask_test_signal_params(const void *prev, char *desc)
@@ -785,7 +786,8 @@ void ktask_test_signal_ends_task(struct kunit *test)
 	s->job = ktask_test_simple(test, 10000, 1, 3);
 	s->job->body = ktask_test_signal_body;
 	s->job->data = s;
-	ktask_ctl_set_flags(&s->job->ctl, s->param->flags);
+	/* Not by ktask_ctl_set_flags(), which warns of the unknown one. */
+	s->job->ctl.kc_flags = s->param->flags;
 	ktask_ctl_set_undo_func(&s->job->ctl, ktask_test_undo);
 	ktask_test_join(test, ktask_test_start(test, -1,
 					       ktask_test_signal_thread, s));

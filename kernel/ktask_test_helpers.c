@@ -575,60 +575,95 @@ void ktask_test_early_lifts_limits(struct kunit *test)
 			ktask_test_limit());
 }
 
-/* What the chunks of the task do while CPUs go off and come back. */
-enum ktask_test_phase {
-	KTASK_TEST_GATHER,	/* wait for each other */
-	KTASK_TEST_HOLD,	/* stay inside */
-	KTASK_TEST_GO_ON,	/* below the new limit */
-	KTASK_TEST_GATHER_AGAIN,
-	KTASK_TEST_END,
-};
-
-struct ktask_test_hotplug {
-	struct ktask_test_job		*job;
-	struct ktask_test_meeting	first;
-	struct ktask_test_meeting	second;
-	atomic_t			held;
-	atomic_t			gone_on;
-	int				phase;
-};
-
-static int ktask_test_hotplug_body(struct ktask_test_job *job,
-				   unsigned long start, unsigned long end)
+static int ktask_test_lower_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
 {
-	struct ktask_test_hotplug *h = job->data;
+	struct ktask_test_lower *l = job->data;
 	int phase;
 
-	switch (READ_ONCE(h->phase)) {
+	switch (READ_ONCE(l->phase)) {
 	case KTASK_TEST_GATHER:
-		if (!ktask_test_meet(&h->first))
+		if (!ktask_test_meet(&l->first))
 			break;
 		fallthrough;
 	case KTASK_TEST_HOLD:
-		atomic_inc(&h->held);
+		atomic_inc(&l->held);
 		read_poll_timeout(READ_ONCE, phase, phase > KTASK_TEST_HOLD,
-				  500, KTASK_TEST_LONG, false, h->phase);
+				  500, KTASK_TEST_LONG, false, l->phase);
 		break;
 	case KTASK_TEST_GO_ON:
 		usleep_range(500, 1000);
-		atomic_inc(&h->gone_on);
+		atomic_inc(&l->gone_on);
 		break;
 	case KTASK_TEST_GATHER_AGAIN:
-		ktask_test_meet(&h->second);
+		ktask_test_meet(&l->second);
 		break;
 	}
 	return KTASK_RETURN_SUCCESS;
 }
 
-static int ktask_test_hotplug_thread(void *arg)
+static int ktask_test_lower_thread(void *arg)
 {
-	struct ktask_test_hotplug *h = arg;
+	struct ktask_test_lower *l = arg;
 
-	while (READ_ONCE(h->phase) != KTASK_TEST_END && !kthread_should_stop()) {
-		h->job->done.nr = 0;
-		ktask_test_run_well(h->job);
+	while (READ_ONCE(l->phase) != KTASK_TEST_END && !kthread_should_stop()) {
+		l->job->done.nr = 0;
+		ktask_test_run_well(l->job);
 	}
 	return 0;
+}
+
+/* Have as many threads as there may be, all held inside their chunks. */
+struct ktask_test_lower *ktask_test_start_lower(struct kunit *test)
+{
+	int want = ktask_test_most_threads();
+	struct ktask_test_lower *l;
+	int nr;
+
+	l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, l);
+	l->first.want = want;
+	l->second.want = want;
+	l->job = ktask_test_simple(test, 5000, 10, 0);
+	l->job->body = ktask_test_lower_body;
+	l->job->data = l;
+	l->job->helper_limit = want - 1;
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.force_cut = true;
+	ktask_test_start(test, -1, ktask_test_lower_thread, l);
+	read_poll_timeout(atomic_read, nr, nr >= want, 1000, KTASK_TEST_LONG,
+			  false, &l->held);
+	KUNIT_ASSERT_GE_MSG(test, nr, want, "%d of %d threads met", nr, want);
+	return l;
+}
+
+/* The limit was lowered: of chunks that begin from now on none may exceed it. */
+void ktask_test_go_on_below(struct kunit *test, struct ktask_test_lower *l,
+			    int limit)
+{
+	int nr;
+
+	WRITE_ONCE(l->job->helper_limit, limit);
+	WRITE_ONCE(l->phase, KTASK_TEST_GO_ON);
+	read_poll_timeout(atomic_read, nr, nr >= 100, 1000, KTASK_TEST_LONG,
+			  false, &l->gone_on);
+	KUNIT_EXPECT_GE_MSG(test, nr, 100, "only %d chunks went on", nr);
+	WRITE_ONCE(l->job->helper_limit, l->first.want - 1);
+}
+
+/* The limit is what it was. */
+void ktask_test_end_lower(struct kunit *test, struct ktask_test_lower *l)
+{
+	bool met;
+
+	WRITE_ONCE(l->phase, KTASK_TEST_GATHER_AGAIN);
+	read_poll_timeout(READ_ONCE, met, met, 1000, KTASK_TEST_LONG, false,
+			  l->second.met);
+	KUNIT_EXPECT_TRUE_MSG(test, met, "%d threads did not meet again",
+			      l->second.want);
+	WRITE_ONCE(l->phase, KTASK_TEST_END);
+	ktask_test_stop_threads();
+	ktask_test_check_rules(l->job);
 }
 
 /* Take the last CPU that can go off; returns it or -1. */
@@ -642,59 +677,19 @@ static int ktask_test_last_cpu_off(void)
 	return ktask_test_cpu_off(last) ? -1 : last;
 }
 
-/*
- * A CPU goes off while all threads are held inside their chunks: of those that
- * begin later none may exceed the new limit.
- */
-static void ktask_test_one_off(struct kunit *test, struct ktask_test_hotplug *h,
-			       int want)
-{
-	int cpu, nr;
-
-	read_poll_timeout(atomic_read, nr, nr >= want, 1000, KTASK_TEST_LONG,
-			  false, &h->held);
-	KUNIT_ASSERT_GE_MSG(test, nr, want, "%d of %d threads met", nr, want);
-	cpu = ktask_test_last_cpu_off();
-	KUNIT_ASSERT_GE_MSG(test, cpu, 0, "no CPU went off");
-
-	WRITE_ONCE(h->job->helper_limit, ktask_test_limit());
-	WRITE_ONCE(h->phase, KTASK_TEST_GO_ON);
-	read_poll_timeout(atomic_read, nr, nr >= 100, 1000, KTASK_TEST_LONG,
-			  false, &h->gone_on);
-	KUNIT_EXPECT_GE_MSG(test, nr, 100, "only %d chunks went on", nr);
-
-	WRITE_ONCE(h->job->helper_limit, want - 1);
-	KUNIT_EXPECT_EQ(test, ktask_test_cpu_on(cpu), 0);
-	WRITE_ONCE(h->phase, KTASK_TEST_GATHER_AGAIN);
-	read_poll_timeout(READ_ONCE, nr, nr, 1000, KTASK_TEST_LONG, false,
-			  h->second.met);
-	KUNIT_EXPECT_TRUE_MSG(test, h->second.met,
-			      "%d threads did not meet again", want);
-}
-
 void ktask_test_limit_after_cpu_off(struct kunit *test)
 {
-	int want = ktask_test_most_threads();
-	struct ktask_test_thread *thread;
-	struct ktask_test_hotplug *h;
+	struct ktask_test_lower *l;
+	int cpu;
 
 	KTASK_TEST_REQUIRES(test, IS_ENABLED(CONFIG_HOTPLUG_CPU));
 	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
-	h = kunit_kzalloc(test, sizeof(*h), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, h);
-	h->first.want = want;
-	h->second.want = want;
-	h->job = ktask_test_simple(test, 5000, 10, 0);
-	h->job->body = ktask_test_hotplug_body;
-	h->job->data = h;
-	h->job->helper_limit = want - 1;
-	ktask_test_hooks.ignore_load = true;
-	ktask_test_hooks.force_cut = true;
-	thread = ktask_test_start(test, -1, ktask_test_hotplug_thread, h);
-	ktask_test_one_off(test, h, want);
-	WRITE_ONCE(h->phase, KTASK_TEST_END);
-	ktask_test_join(test, thread);
-	ktask_test_check_rules(h->job);
+	l = ktask_test_start_lower(test);
+	cpu = ktask_test_last_cpu_off();
+	KUNIT_ASSERT_GE_MSG(test, cpu, 0, "no CPU went off");
+	ktask_test_go_on_below(test, l, ktask_test_limit());
+	KUNIT_EXPECT_EQ(test, ktask_test_cpu_on(cpu), 0);
+	ktask_test_end_lower(test, l);
 }
 
 /* Tasks run all the time while CPUs go off and come back. */

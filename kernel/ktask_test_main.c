@@ -14,6 +14,7 @@
 #include <linux/cpu.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -105,6 +106,21 @@ struct ktask_test_job *ktask_test_simple(struct kunit *test, size_t size,
 	job->parts[0].kn_nid = NUMA_NO_NODE;
 	job->ctl.kc_min_chunk_size = min_chunk_size;
 	ktask_ctl_set_max_threads(&job->ctl, threads);
+	return job;
+}
+
+/* A task of many chunks, even where a chunk takes long. */
+struct ktask_test_job *ktask_test_long_job(struct kunit *test)
+{
+	struct ktask_test_job *job = ktask_test_job(test, 50, 8192);
+	int i;
+
+	for (i = 0; i < job->nr_parts; i++) {
+		job->parts[i].kn_start = (void *)(i * 1000UL);
+		job->parts[i].kn_task_size = 1000;
+		job->parts[i].kn_nid = NUMA_NO_NODE;
+	}
+	job->ctl.kc_min_chunk_size = 10;
 	return job;
 }
 
@@ -741,6 +757,38 @@ int ktask_test_cpu_on(unsigned int cpu)
 	return ret;
 }
 
+/* ---- Parameters --------------------------------------------------------- */
+
+static bool ktask_test_params_set;
+
+/* As by the administrator; the case's end sets the defaults again. */
+int ktask_test_set_param(const char *name, const char *value)
+{
+	const struct kernel_param *param = ktask_test_param(name);
+
+	ktask_test_params_set = true;
+	return param->ops->set(value, param);
+}
+
+/* @buf has PAGE_SIZE bytes. */
+void ktask_test_get_param(const char *name, char *buf)
+{
+	const struct kernel_param *param = ktask_test_param(name);
+
+	buf[0] = '\0';
+	param->ops->get(buf, param);
+}
+
+static void ktask_test_reset_params(struct kunit *test)
+{
+	if (!ktask_test_params_set)
+		return;
+	KUNIT_EXPECT_EQ(test, ktask_test_set_param("enabled", "1"), 0);
+	KUNIT_EXPECT_EQ(test, ktask_test_set_param("max_threads", "16"), 0);
+	KUNIT_EXPECT_EQ(test, ktask_test_set_param("cpu_percent", "80"), 0);
+	ktask_test_params_set = false;
+}
+
 /* ---- The suite ---------------------------------------------------------- */
 
 static int ktask_test_case_init(struct kunit *test)
@@ -751,7 +799,10 @@ static int ktask_test_case_init(struct kunit *test)
 	kunit_info(test, "begins\n");
 	ktask_test_hooks.ignore_load = false;
 	ktask_test_hooks.force_cut = false;
+	ktask_test_hooks.anywhere = false;
+	ktask_test_hooks.all_wanted = false;
 	ktask_test_hooks.leave_queued = false;
+	ktask_test_hooks.no_poll = false;
 	atomic_set(&ktask_test_helpers_inside, 0);
 	for_each_node(nid)
 		atomic_set(&ktask_test_node_helpers[nid], 0);
@@ -764,8 +815,11 @@ static void ktask_test_case_exit(struct kunit *test)
 	unsigned int cpu;
 
 	ktask_test_open_gate();
+	WRITE_ONCE(ktask_test_hooks.before_lend, NULL);
+	WRITE_ONCE(ktask_test_hooks.on_place, NULL);
 	ktask_test_hogs_off();
 	ktask_test_stop_threads();
+	ktask_test_reset_params(test);
 	for_each_cpu(cpu, &ktask_test_cpus_off)
 		ktask_test_cpu_on(cpu);
 	KUNIT_EXPECT_TRUE_MSG(test, ktask_test_all_free(),
@@ -825,12 +879,31 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_lends_prio_nested,
 			 ktask_test_nested_prio_params),
 	KUNIT_CASE_PARAM(ktask_test_own_prio_back, ktask_test_prio_params),
+	KUNIT_CASE(ktask_test_lends_to_one),
+	KUNIT_CASE(ktask_test_lends_at_the_end),
 	KUNIT_CASE(ktask_test_no_helper_for_busy_cpu),
 	KUNIT_CASE(ktask_test_helpers_come_when_idle),
 	KUNIT_CASE(ktask_test_helper_leaves_busy_cpu),
+	KUNIT_CASE_PARAM(ktask_test_no_helper_in_vain, ktask_test_vain_params),
+	KUNIT_CASE(ktask_test_vain_helpers_get_rare),
+	KUNIT_CASE_PARAM(ktask_test_looks_once_per_node,
+			 ktask_test_look_params),
 	KUNIT_CASE(ktask_test_spread_follows_work),
 	KUNIT_CASE(ktask_test_migrates),
 	KUNIT_CASE(ktask_test_any_node_id),
+	KUNIT_CASE(ktask_test_counted_where_it_runs),
+	KUNIT_CASE(ktask_test_node_goes_off),
+
+	KUNIT_CASE_PARAM(ktask_test_wrong_values, ktask_test_value_params),
+	KUNIT_CASE(ktask_test_right_values),
+	KUNIT_CASE_PARAM(ktask_test_limit_after_param, ktask_test_lower_params),
+	KUNIT_CASE(ktask_test_disabled_is_serial),
+	KUNIT_CASE(ktask_test_percent_before_user_space),
+	KUNIT_CASE(ktask_test_one_by_one),
+
+	KUNIT_CASE(ktask_test_inline_runs),
+	KUNIT_CASE(ktask_test_inline_undo),
+	KUNIT_CASE(ktask_test_inline_signal),
 
 	KUNIT_CASE_PARAM(ktask_test_scope_is_callers, ktask_test_scope_params),
 	KUNIT_CASE(ktask_test_reserves_are_serial),

@@ -120,7 +120,9 @@ struct ktask_test_lend {
 	struct ktask_test_workers	workers;
 	atomic_t			helped;
 	atomic_t			inner_helped;
+	atomic_t			lent;
 	bool				ready;
+	bool				left;
 	bool				early;
 	bool				got_it;
 	bool				outer_got_it;
@@ -395,6 +397,8 @@ void ktask_test_lends_prio_nested(struct kunit *test)
 
 	KTASK_TEST_REQUIRES(test, ktask_test_most_threads() > 2);
 	l = ktask_test_new_lend(test, &fifo);
+	/* The helper has to be told, and not to find out by itself in the end. */
+	ktask_test_hooks.no_poll = true;
 	l->early = p->early;
 	l->job->body = ktask_test_outer_body;
 	l->inner = ktask_test_simple(test, 1000, 10, 2);
@@ -407,6 +411,162 @@ void ktask_test_lends_prio_nested(struct kunit *test)
 	if (p->early)
 		KUNIT_EXPECT_TRUE_MSG(test, l->outer_got_it,
 				      "the outer helper was lent nothing");
+	ktask_test_check_workers(test, &l->workers);
+}
+
+/* Two helpers stay in their chunks, until both had the caller's priority. */
+struct ktask_test_turns {
+	struct ktask_test_job		*job;
+	struct ktask_test_workers	workers;
+	atomic_t			inside;
+	bool				over;
+	bool				had[2];
+	bool				at_once;
+};
+
+static int ktask_test_turns_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	struct ktask_test_turns *t = job->data;
+	bool over;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr >= 2, 500,
+				  KTASK_TEST_SHORT, false, &t->inside);
+		return KTASK_RETURN_SUCCESS;
+	}
+	nr = atomic_inc_return(&t->inside);
+	if (nr < 2)
+		read_poll_timeout(atomic_read, nr, nr == 2, 500,
+				  10 * KTASK_TEST_SHORT, false, &t->inside);
+	if (nr < 2 && atomic_cmpxchg(&t->inside, 1, 0) == 1)
+		return KTASK_RETURN_SUCCESS;
+	ktask_test_add_worker(&t->workers);
+	read_poll_timeout(READ_ONCE, over, over, 500, KTASK_TEST_LONG, false,
+			  t->over);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_turns_thread(void *arg)
+{
+	struct ktask_test_turns *t = arg;
+
+	while (!READ_ONCE(t->over) && !kthread_should_stop()) {
+		t->job->done.nr = 0;
+		ktask_test_run_well(t->job);
+	}
+	return 0;
+}
+
+/*
+ * Which of the two have more than their own priority?  The first is looked at
+ * twice: it can't have got the priority back from the second in between, as that
+ * has it for longer than this takes.
+ */
+static void ktask_test_look_at_turns(struct ktask_test_turns *t)
+{
+	struct task_struct **tasks = t->workers.tasks;
+	bool first, second, again;
+	u64 took;
+
+	local_irq_disable();
+	took = ktime_get_ns();
+	first = !ktask_test_has_own_prio(tasks[0]);
+	second = !ktask_test_has_own_prio(tasks[1]);
+	again = !ktask_test_has_own_prio(tasks[0]);
+	took = ktime_get_ns() - took;
+	local_irq_enable();
+
+	t->had[0] |= first;
+	t->had[1] |= second;
+	t->at_once |= first && second && again && took < NSEC_PER_SEC / 4;
+}
+
+/* A caller that waits for two helpers lends its priority to one at a time. */
+void ktask_test_lends_to_one(struct kunit *test)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_thread *thread;
+	struct ktask_test_turns *t;
+	struct task_struct *second;
+
+	KTASK_TEST_REQUIRES(test, ktask_test_most_threads() > 2);
+	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	spin_lock_init(&t->workers.lock);
+	ktask_test_hooks.ignore_load = true;
+	t->job = ktask_test_simple(test, 1000, 10, 3);
+	t->job->body = ktask_test_turns_body;
+	t->job->data = t;
+	thread = ktask_test_start(test, -1, ktask_test_turns_thread, t);
+	read_poll_timeout(READ_ONCE, second, second, 1000, KTASK_TEST_LONG,
+			  false, t->workers.tasks[1]);
+	KUNIT_ASSERT_NOT_NULL(test, second);
+	while (!(t->had[0] && t->had[1]) && time_before(jiffies, end)) {
+		ktask_test_look_at_turns(t);
+		usleep_range(500, 1000);
+	}
+	WRITE_ONCE(t->over, true);
+	ktask_test_join(test, thread);
+	KUNIT_EXPECT_TRUE(test, t->had[0]);
+	KUNIT_EXPECT_TRUE(test, t->had[1]);
+	KUNIT_EXPECT_FALSE_MSG(test, t->at_once, "two had it at a time");
+	ktask_test_check_workers(test, &t->workers);
+}
+
+static struct ktask_test_lend *ktask_test_lending;
+
+/* The helper comes to its end in the moment before it is lent a priority. */
+static void ktask_test_before_lend(void)
+{
+	struct ktask_test_lend *l = ktask_test_lending;
+	int nr;
+
+	if (atomic_xchg(&l->lent, 1))
+		return;
+	WRITE_ONCE(l->ready, true);
+	l->left = !read_poll_timeout(ktask_test_nr_free_works, nr,
+				     nr == ktask_test_nr_works(), 500,
+				     KTASK_TEST_SHORT, false);
+}
+
+static int ktask_test_before_end_body(struct ktask_test_job *job,
+				      unsigned long start, unsigned long end)
+{
+	struct ktask_test_lend *l = job->data;
+	bool ready;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, &l->helped);
+		return KTASK_RETURN_SUCCESS;
+	}
+	ktask_test_add_worker(&l->workers);
+	atomic_set(&l->helped, 1);
+	read_poll_timeout(READ_ONCE, ready, ready, 500, KTASK_TEST_LONG, false,
+			  l->ready);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* A helper does not leave its task while it is lent a priority. */
+void ktask_test_lends_at_the_end(struct kunit *test)
+{
+	static const struct ktask_test_prio fifo = {
+		.caller = { .sched_policy = SCHED_FIFO, .sched_priority = 20 },
+	};
+	struct ktask_test_lend *l;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	l = ktask_test_new_lend(test, &fifo);
+	l->job->body = ktask_test_before_end_body;
+	ktask_test_lending = l;
+	ktask_test_hooks.before_lend = ktask_test_before_lend;
+	ktask_test_join(test, ktask_test_start(test, -1, ktask_test_lend_thread,
+					       l));
+	KUNIT_EXPECT_EQ(test, atomic_read(&l->lent), 1);
+	KUNIT_EXPECT_FALSE_MSG(test, l->left, "the helper left meanwhile");
 	ktask_test_check_workers(test, &l->workers);
 }
 
@@ -440,21 +600,6 @@ void ktask_test_no_helper_for_busy_cpu(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
 	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
 			started);
-}
-
-/* A task of many chunks, even where a chunk takes long. */
-static struct ktask_test_job *ktask_test_long_job(struct kunit *test)
-{
-	struct ktask_test_job *job = ktask_test_job(test, 50, 8192);
-	int i;
-
-	for (i = 0; i < job->nr_parts; i++) {
-		job->parts[i].kn_start = (void *)(i * 1000UL);
-		job->parts[i].kn_task_size = 1000;
-		job->parts[i].kn_nid = NUMA_NO_NODE;
-	}
-	job->ctl.kc_min_chunk_size = 10;
-	return job;
 }
 
 static int ktask_test_idle_body(struct ktask_test_job *job,
@@ -571,6 +716,146 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
 			l->left + 1);
 	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
 			started);
+}
+
+static const struct ktask_test_vain {
+	const char	*name;
+	size_t		size;
+	unsigned int	helpers;
+} ktask_test_vain_rows[] = {
+	{ "one chunk left", 20, 0 },
+	{ "two chunks left", 30, 1 },
+};
+
+const void *ktask_test_vain_params(const void *prev, char *desc)
+{
+	return ktask_test_next(prev, desc, ktask_test_vain_rows,
+			       ARRAY_SIZE(ktask_test_vain_rows),
+			       sizeof(ktask_test_vain_rows[0]));
+}
+
+/* Helpers are allowed from the first chunk on, and looked for after each. */
+static int ktask_test_vain_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	if (!start && ktask_test_set_param("cpu_percent", "80"))
+		ktask_test_bad(job, "cpu_percent", start, end);
+	if (!ktask_test_is_helper(job))
+		msleep(50);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* The thread that looks takes a chunk itself. */
+void ktask_test_no_helper_in_vain(struct kunit *test)
+{
+	const struct ktask_test_vain *p = test->param_value;
+	u64 started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED);
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	job = ktask_test_simple(test, p->size, 10, 0);
+	job->body = ktask_test_vain_body;
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.force_cut = true;
+	KUNIT_ASSERT_EQ(test, ktask_test_set_param("cpu_percent", "0"), 0);
+	ktask_test_run_well(job);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
+			started + p->helpers);
+}
+
+static int ktask_test_rare_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	usleep_range(12000, 15000);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Parts of one chunk each, that take as long as it takes to look again. */
+static struct ktask_test_job *ktask_test_rare_job(struct kunit *test, int nid)
+{
+	struct ktask_test_job *job = ktask_test_long_job(test);
+	int i;
+
+	job->body = ktask_test_rare_body;
+	for (i = 0; i < job->nr_parts; i++) {
+		job->parts[i].kn_task_size = 10;
+		job->parts[i].kn_nid = nid;
+	}
+	return job;
+}
+
+/* Helpers that come to a CPU which others want are started less and less often. */
+void ktask_test_vain_helpers_get_rare(struct kunit *test)
+{
+	u64 started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED);
+	const unsigned long most = 64 * DIV_ROUND_UP(HZ, 100);
+	unsigned long wait = DIV_ROUND_UP(HZ, 100);
+	unsigned long least = 0;
+	struct ktask_test_job *job;
+	unsigned long begun;
+	int i;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	job = ktask_test_rare_job(test, NUMA_NO_NODE);
+	ktask_ctl_set_max_threads(&job->ctl, 2);
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.all_wanted = true;
+	begun = jiffies;
+	ktask_test_run_well(job);
+	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
+
+	started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED) - started;
+	KUNIT_EXPECT_GT(test, started, 2);
+	for (i = 1; i < started; i++) {
+		least += wait;
+		wait = min(2 * wait, most);
+	}
+	KUNIT_EXPECT_GE_MSG(test, jiffies - begun, least,
+			    "%llu were started", started);
+}
+
+static const struct ktask_test_look {
+	const char	*name;
+	bool		anywhere;
+} ktask_test_look_rows[] = {
+	{ "parts of one node", false },
+	{ "parts of any node", true },
+};
+
+const void *ktask_test_look_params(const void *prev, char *desc)
+{
+	return ktask_test_next(prev, desc, ktask_test_look_rows,
+			       ARRAY_SIZE(ktask_test_look_rows),
+			       sizeof(ktask_test_look_rows[0]));
+}
+
+static atomic_t ktask_test_places;
+
+static void ktask_test_on_place(void)
+{
+	atomic_inc(&ktask_test_places);
+}
+
+/* However many parts a task has, a look that finds nothing looks at a node once. */
+void ktask_test_looks_once_per_node(struct kunit *test)
+{
+	const struct ktask_test_look *p = test->param_value;
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	job = ktask_test_rare_job(test, p->anywhere ? NUMA_NO_NODE :
+						      ktask_test_round_node(0));
+	ktask_test_hogs(test, SCHED_NORMAL);
+	ktask_test_hogs_on();
+	KUNIT_ASSERT_TRUE(test, ktask_test_hogs_run());
+	atomic_set(&ktask_test_places, 0);
+	WRITE_ONCE(ktask_test_hooks.on_place, ktask_test_on_place);
+	ktask_test_run_well(job);
+	WRITE_ONCE(ktask_test_hooks.on_place, NULL);
+	KUNIT_EXPECT_GT(test, atomic_read(&ktask_test_places), 0);
+	/* A look at the start, and after each chunk. */
+	KUNIT_EXPECT_LE(test, atomic_read(&ktask_test_places),
+			job->done.nr + 1);
 }
 
 /* ---- Nodes -------------------------------------------------------------- */
@@ -800,4 +1085,139 @@ void ktask_test_any_node_id(struct kunit *test)
 		KUNIT_EXPECT_GT_MSG(test, atomic_read(&job->helper_chunks), 0,
 				    "node %d", nid);
 	}
+}
+
+/* The helper that has gone to another node's CPU. */
+struct ktask_test_astray {
+	struct task_struct	*helper;
+	int			cpu;
+	int			seen;
+};
+
+static int ktask_test_astray_cpu(void)
+{
+	int nid = ktask_test_next_node(NUMA_NO_NODE);
+
+	if (numa_node_id() == nid)
+		nid = ktask_test_next_node(nid);
+	return cpumask_first_and(cpumask_of_node(nid), cpu_online_mask);
+}
+
+static int ktask_test_astray_body(struct ktask_test_job *job,
+				  unsigned long start, unsigned long end)
+{
+	struct ktask_test_astray *a = job->data;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(READ_ONCE, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, a->seen);
+		return KTASK_RETURN_SUCCESS;
+	}
+	if (!a->helper) {
+		a->helper = get_task_struct(current);
+		a->cpu = ktask_test_astray_cpu();
+		set_cpus_allowed_ptr(current, cpumask_of(a->cpu));
+	} else if (a->helper == current && !a->seen) {
+		if (numa_node_id() != cpu_to_node(a->cpu) ||
+		    ktask_test_nr_helpers_of(numa_node_id()) != 1)
+			ktask_test_bad(job, "counts elsewhere", start, end);
+		WRITE_ONCE(a->seen, 1);
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+/*
+ * Where workers may run on any node, see workqueue.disable_numa, a helper counts
+ * against the limit of the one that it runs on.
+ */
+void ktask_test_counted_where_it_runs(struct kunit *test)
+{
+	struct ktask_test_astray astray = {};
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.anywhere = true;
+	job = ktask_test_simple(test, 5000, 10, 2);
+	job->body = ktask_test_astray_body;
+	job->data = &astray;
+	do {
+		job->done.nr = 0;
+		ktask_test_run_well(job);
+		if (!astray.helper)
+			continue;
+		set_cpus_allowed_ptr(astray.helper, cpu_possible_mask);
+		put_task_struct(astray.helper);
+		astray.helper = NULL;
+	} while (!astray.seen && time_before(jiffies, end));
+	KUNIT_EXPECT_EQ_MSG(test, astray.seen, 1, "no helper was there");
+}
+
+struct ktask_test_off {
+	struct ktask_test_job	*job;
+	int			nid;		/* whose CPUs go off */
+	int			came;
+	int			off;
+};
+
+/* A helper stays in its chunk while its node's CPUs go off. */
+static int ktask_test_off_body(struct ktask_test_job *job, unsigned long start,
+			       unsigned long end)
+{
+	struct ktask_test_off *o = job->data;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(READ_ONCE, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, o->came);
+	} else if (start >= KTASK_TEST_PART && numa_node_id() == o->nid) {
+		WRITE_ONCE(o->came, 1);
+		read_poll_timeout(READ_ONCE, nr, nr, 500, KTASK_TEST_LONG,
+				  false, o->off);
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_off_thread(void *arg)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_off *o = arg;
+
+	do {
+		o->job->done.nr = 0;
+		ktask_test_run_well(o->job);
+	} while (!READ_ONCE(o->came) && time_before(jiffies, end));
+	return 0;
+}
+
+/* In the middle of its part a node loses all of its CPUs: no unit is lost. */
+void ktask_test_node_goes_off(struct kunit *test)
+{
+	struct ktask_test_thread *thread;
+	struct ktask_test_off *o;
+	int nid, cpu, came;
+
+	KTASK_TEST_REQUIRES(test, IS_ENABLED(CONFIG_HOTPLUG_CPU));
+	KTASK_TEST_REQUIRES(test, ktask_test_nr_cpu_nodes() > 1);
+	o = kunit_kzalloc(test, sizeof(*o), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, o);
+	nid = ktask_test_next_node(NUMA_NO_NODE);
+	o->nid = ktask_test_next_node(nid);
+	o->job = ktask_test_new_spread(test, nid, 100, o->nid, 2000)->job;
+	o->job->body = ktask_test_off_body;
+	o->job->data = o;
+	cpu = cpumask_first_and(cpumask_of_node(nid), cpu_online_mask);
+	thread = ktask_test_start(test, cpu, ktask_test_off_thread, o);
+	read_poll_timeout(READ_ONCE, came, came, 1000, KTASK_TEST_LONG, false,
+			  o->came);
+	KUNIT_ASSERT_EQ_MSG(test, came, 1, "no helper came");
+	for_each_online_cpu(cpu) {
+		if (cpu_to_node(cpu) == o->nid)
+			KUNIT_EXPECT_EQ(test, ktask_test_cpu_off(cpu), 0);
+	}
+	KUNIT_EXPECT_EQ(test, ktask_test_helper_limit(o->nid), 0);
+	WRITE_ONCE(o->off, 1);
+	ktask_test_join(test, thread);
 }

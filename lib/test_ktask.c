@@ -541,7 +541,7 @@ static int test_ktask_parse(struct test_ktask_request *req, char *word)
 		req->part.kn_task_size = value;
 	else if (!strcmp(key, "chunk"))
 		req->ctl.kc_min_chunk_size = value;
-	else if (!strcmp(key, "flags"))
+	else if (!strcmp(key, "flags") && !(value & ~KTASK_FLAGS))
 		ktask_ctl_set_flags(&req->ctl, value);
 	else if (!strcmp(key, "max_threads"))
 		ktask_ctl_set_max_threads(&req->ctl, value);

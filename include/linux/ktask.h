@@ -7,6 +7,8 @@
 #ifndef _LINUX_KTASK_H
 #define _LINUX_KTASK_H
 
+#include <linux/bug.h>
+#include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/init.h>
 #include <linux/ktask_context.h>
@@ -76,6 +78,11 @@ typedef void *(*ktask_iter_func)(void *position, size_t size);
 /* The flags, see &enum ktask_flags, by which a signal ends a task. */
 #define KTASK_SIGNALS	(KTASK_KILLABLE | KTASK_INTERRUPTIBLE)
 
+/* All flags that there are. */
+#define KTASK_FLAGS	(KTASK_SIGNALS | KTASK_MM | KTASK_CREDS |	\
+			 KTASK_MEMCG | KTASK_HUGETLB_CGROUP |		\
+			 KTASK_MEMPOLICY)
+
 /**
  * struct ktask_node - a part of a task that belongs to a NUMA node
  * @kn_start: position of the first unit
@@ -89,13 +96,13 @@ struct ktask_node {
 	size_t			kn_task_size;
 	int			kn_nid;
 
-	/* private: engine state, see the locking legend in kernel/ktask.c */
+	/* private: engine state, letters as in kernel/ktask.c's locking legend */
 	spinlock_t		kn_lock;
-	void			*kn_position;
-	size_t			kn_remaining;
-	unsigned int		kn_share;
-	unsigned int		kn_threads;
-	struct list_head	kn_failed;
+	void			*kn_position;	/* N: of the next chunk */
+	size_t			kn_remaining;	/* N: units from there on */
+	unsigned int		kn_share;	/* C: threads to size chunks for */
+	unsigned int		kn_threads;	/* L: on it, read without as a guess */
+	struct list_head	kn_failed;	/* L: chunks, by their positions */
 };
 
 /**
@@ -212,11 +219,16 @@ static inline void ktask_ctl_set_align(struct ktask_ctl *ctl, size_t align)
  *
  * Whatever the flags, helpers run only on CPUs where the caller may, and with its
  * allocation scopes, such as memalloc_nofs_save().
+ *
+ * A flag that there is not does not compile if @flags is a constant, else it is
+ * ignored with a warning.
  */
-static inline void ktask_ctl_set_flags(struct ktask_ctl *ctl,
-				       unsigned int flags)
+static __always_inline void ktask_ctl_set_flags(struct ktask_ctl *ctl,
+						unsigned int flags)
 {
-	ctl->kc_flags = flags;
+	BUILD_BUG_ON(__builtin_constant_p(flags) && (flags & ~KTASK_FLAGS));
+	WARN_ON_ONCE(flags & ~KTASK_FLAGS);
+	ctl->kc_flags = flags & KTASK_FLAGS;
 }
 
 /*
@@ -231,6 +243,7 @@ static inline bool ktask_signal_pending(const struct ktask_ctl *ctl,
 	caller = ktask_origin_of(caller, 0);
 	if (ctl->kc_flags & KTASK_INTERRUPTIBLE)
 		return signal_pending(caller);
+	/* KTASK_KILLABLE */
 	return fatal_signal_pending(caller);
 }
 
