@@ -994,12 +994,13 @@ static bool ktask_must_leave(struct ktask_work *kw, bool above)
 }
 
 /*
- * Helper @kw can't follow its caller.  It gives up its charge at once, for the one
- * that takes its place may need it.
+ * Helper @kw can't follow its caller, by @error of workqueue_narrow_worker().  It
+ * gives up its charge at once, for the one that takes its place may need it.
  */
-static void ktask_stray(struct ktask_work *kw)
+static void ktask_stray(struct ktask_work *kw, int error)
 {
-	ktask_stat_add(KTASK_STAT_HELPERS_LEFT_CPUS, 1);
+	ktask_stat_add(error == -EBUSY ? KTASK_STAT_HELPERS_LEFT_MASKS :
+					 KTASK_STAT_HELPERS_LEFT_CPUS, 1);
 	kw->kw_strayed = true;
 	spin_lock_bh(&ktask_lock);
 	ktask_uncharge(kw);
@@ -1018,7 +1019,7 @@ static bool ktask_follow_cpus(struct ktask_work *kw)
 	if (!ret)
 		return true;
 	if (ret < 0) {
-		ktask_stray(kw);
+		ktask_stray(kw, ret);
 		return false;
 	}
 	ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, 1);
@@ -1750,6 +1751,7 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_HELPERS_LEFT_BUSY]	= "helpers_left_busy",
 	[KTASK_STAT_HELPERS_LEFT_LIMIT]	= "helpers_left_limit",
 	[KTASK_STAT_HELPERS_LEFT_CPUS]	= "helpers_left_cpus",
+	[KTASK_STAT_HELPERS_LEFT_MASKS]	= "helpers_left_masks",
 	[KTASK_STAT_HELPERS_NARROWED]	= "helpers_narrowed",
 	[KTASK_STAT_HELPERS_MIGRATED]	= "helpers_migrated",
 	[KTASK_STAT_BOOSTS]		= "boosts",

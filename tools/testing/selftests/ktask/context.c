@@ -194,11 +194,12 @@ static void test_cpu_off(void)
 {
 	static const char online[] = "/sys/devices/system/cpu/cpu2/online";
 	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
-	long left = read_key(stats, "helpers_left_cpus");
 	pid_t child = make_child(spin_on_two);
+	long left;
 
 	start_child();
 	wait_held(CPU_UNITS / 4);
+	left = read_key(stats, "helpers_left_cpus");
 	expect(!write_file(online, "0"), "%s: %s", online, strerror(errno));
 	let_go();
 	expect_end(child, 0);
