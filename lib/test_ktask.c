@@ -28,6 +28,8 @@
  *   test_ktask/progress  number of units done so far
  *   test_ktask/go        written to let held units go on
  *   test_ktask/error     what the last task returned, without its sign
+ *   test_ktask/balanced  number of its units after which NUMA balancing had something
+ *			  of the helper to remember
  *   test_ktask/units     a line for each unit of the last task:
  *			  UNIT caller|helper|inner CPU CPU-AT-END NODE UID HOME
  *
@@ -331,6 +333,7 @@ static struct test_ktask_unit *test_ktask_units;
 static size_t test_ktask_nr_units;
 static atomic_t test_ktask_done;
 static atomic_t test_ktask_helper_done;
+static atomic_t test_ktask_balanced;
 static u32 test_ktask_error;
 static bool test_ktask_gone_on;
 static struct dentry *test_ktask_dir;
@@ -435,6 +438,16 @@ static bool test_ktask_wait_go(struct test_ktask_request *req)
 	return true;
 }
 
+/* Does NUMA balancing know the current thread? */
+static bool test_ktask_is_balanced(void)
+{
+#ifdef CONFIG_NUMA_BALANCING
+	return current->numa_faults;
+#else
+	return false;
+#endif
+}
+
 static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 {
 	struct test_ktask_unit *unit = &test_ktask_units[i];
@@ -451,6 +464,8 @@ static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 	else if (req->unit)
 		ret = req->unit(req, unit, i);
 	unit->end_cpu = raw_smp_processor_id();
+	if (unit->helper && test_ktask_is_balanced())
+		atomic_inc(&test_ktask_balanced);
 	if (task_node(req->caller) != unit->home)
 		unit->home = NUMA_NO_NODE;
 	return ret;
@@ -598,6 +613,7 @@ static int test_ktask_request(char *text)
 	}
 	atomic_set(&test_ktask_done, 0);
 	atomic_set(&test_ktask_helper_done, 0);
+	atomic_set(&test_ktask_balanced, 0);
 	WRITE_ONCE(test_ktask_gone_on, false);
 	/* Helpers are wanted, whatever else runs on a small machine. */
 	WRITE_ONCE(ktask_test_hooks.ignore_load, true);
@@ -677,6 +693,8 @@ static void test_ktask_add_files(void)
 			    &test_ktask_units_fops);
 	debugfs_create_atomic_t("progress", 0400, test_ktask_dir,
 				&test_ktask_done);
+	debugfs_create_atomic_t("balanced", 0400, test_ktask_dir,
+				&test_ktask_balanced);
 	debugfs_create_u32("error", 0400, test_ktask_dir, &test_ktask_error);
 }
 
