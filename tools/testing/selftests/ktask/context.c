@@ -128,7 +128,7 @@ static int spin_on_three(void)
 /* The CPUs of the caller become fewer while its helpers are on them. */
 static void test_affinity_shrinks(void)
 {
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_on_three);
 
 	start_child();
@@ -144,7 +144,7 @@ static void test_affinity_shrinks(void)
 
 static void test_cpuset_cpus(void)
 {
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
 	group_make("a");
@@ -168,7 +168,7 @@ static void test_cpuset_cpus(void)
 /* A CPU becomes a partition of its own, which nobody else may use. */
 static void test_partition(void)
 {
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
 	start_child();
@@ -193,7 +193,7 @@ static const char stats[] = "/sys/kernel/debug/ktask/stats";
 static void test_cpu_off(void)
 {
 	static const char online[] = "/sys/devices/system/cpu/cpu2/online";
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_on_two);
 	long left;
 
@@ -231,7 +231,7 @@ static void test_pinned(void)
 static void test_workqueue_cpumask(void)
 {
 	static const char mask[] = "/sys/devices/virtual/workqueue/cpumask";
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
 	expect(!write_file(mask, "5"), "%s", mask);
