@@ -185,7 +185,10 @@ struct ktask_work {
 	bool			kw_strayed;
 };
 
-/* All that ktask ever takes per possible CPU; lockdep makes a work_struct big. */
+/*
+ * What ktask takes per possible CPU, but for CPUMASK_OFFSTACK's kw_cpus; lockdep
+ * makes a work_struct big.
+ */
 static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
 	      sizeof(struct ktask_work) * KTASK_WORKS_PER_2_CPUS / 2 <= 256);
 
