@@ -706,8 +706,8 @@ void ktask_test_cpus_of_two_nodes(struct kunit *test)
 	struct ktask_test_parts one = { .nid = { nid, nid } };
 
 	KTASK_TEST_REQUIRES(test, nid != other);
-	KTASK_TEST_REQUIRES(test, cpumask_weight(cpumask_of_node(nid)) > 1 &&
-				  cpumask_weight(cpumask_of_node(other)) > 1);
+	KTASK_TEST_REQUIRES(test, cpumask_weight(cpumask_of_node(nid)) > 1);
+	KTASK_TEST_REQUIRES(test, cpumask_weight(cpumask_of_node(other)) > 1);
 	ktask_test_choose_cpus(&ktask_test_mask, &half);
 	KUNIT_ASSERT_TRUE(test, ktask_test_splits_node(&ktask_test_mask));
 	ktask_test_parts_helped(test, nid, other, &halves);

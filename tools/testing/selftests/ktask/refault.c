@@ -189,8 +189,8 @@ static int fault_balanced(void)
 {
 	char *addr = map(NUMA_UNITS * PAGE, MAP_NORESERVE);
 	long updates = vm_event("numa_pte_updates");
+	int tries = 1000, ret = 0;
 	unsigned long turns;
-	int tries = 1000;
 
 	madvise(addr, NUMA_UNITS * PAGE, MADV_NOHUGEPAGE);
 	memset(addr, 1, NUMA_UNITS * PAGE);
@@ -199,9 +199,11 @@ static int fault_balanced(void)
 			asm volatile("");
 	}
 	if (tries < 0)
-		return ETIME;
-	return run("work=fault addr=%#lx size=%d flags=%d lead=1", (long)addr,
-		   NUMA_UNITS, MM | MEMCG);
+		ret = ETIME;
+	if (!ret)
+		ret = run("work=fault addr=%#lx size=%d flags=%d lead=1",
+			  (long)addr, NUMA_UNITS, MM | MEMCG);
+	return ret;
 }
 
 /* A worker's next caller has nothing to do with what this one's pages are like. */
