@@ -200,8 +200,8 @@ struct ktask_work {
 };
 
 /*
- * All that ktask ever takes per possible CPU, but for the CPU masks; lockdep makes
- * a work_struct big.
+ * What ktask takes per possible CPU, but for CPUMASK_OFFSTACK's kw_cpus; lockdep
+ * makes a work_struct big.
  */
 static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
 	      (sizeof(struct ktask_work) - sizeof(cpumask_var_t)) *
@@ -1119,12 +1119,13 @@ static bool ktask_must_leave(struct ktask_work *kw, bool above)
 }
 
 /*
- * Helper @kw can't follow its caller.  It gives up its charge at once, for the one
- * that takes its place may need it.
+ * Helper @kw can't follow its caller, by @error of workqueue_narrow_worker().  It
+ * gives up its charge at once, for the one that takes its place may need it.
  */
-static void ktask_stray(struct ktask_work *kw)
+static void ktask_stray(struct ktask_work *kw, int error)
 {
-	ktask_stat_add(KTASK_STAT_HELPERS_LEFT_CPUS, 1);
+	ktask_stat_add(error == -EBUSY ? KTASK_STAT_HELPERS_LEFT_MASKS :
+					 KTASK_STAT_HELPERS_LEFT_CPUS, 1);
 	kw->kw_strayed = true;
 	spin_lock_bh(&ktask_lock);
 	ktask_uncharge(kw);
@@ -1144,7 +1145,7 @@ static bool ktask_follow_cpus(struct ktask_work *kw)
 	ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
 				      kw->kw_cpus);
 	if (ret < 0) {
-		ktask_stray(kw);
+		ktask_stray(kw, ret);
 		return false;
 	}
 	ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, ret);
@@ -1919,6 +1920,7 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_HELPERS_LEFT_BUSY]	= "helpers_left_busy",
 	[KTASK_STAT_HELPERS_LEFT_LIMIT]	= "helpers_left_limit",
 	[KTASK_STAT_HELPERS_LEFT_CPUS]	= "helpers_left_cpus",
+	[KTASK_STAT_HELPERS_LEFT_MASKS]	= "helpers_left_masks",
 	[KTASK_STAT_HELPERS_NARROWED]	= "helpers_narrowed",
 	[KTASK_STAT_HELPERS_MIGRATED]	= "helpers_migrated",
 	[KTASK_STAT_BOOSTS]		= "boosts",

@@ -11,8 +11,8 @@
  *   scopes.  The caller's own chunks may change these for a moment, so they are
  *   noted before the first chunk.
  *
- * - what others may change while the task runs: membership in cgroups, and the
- *   memory policy and nodes of the caller.  The code that wants to know follows
+ * - what others may change while the task runs: membership in cgroups, that for
+ *   I/O always, and the memory policy and nodes of the caller.  The code that wants to know follows
  *   task_struct.ktask_context to the caller each time, see ktask_origin().
  *
  * - CPUs, see ktask_follow_cpus() in ktask.c.
@@ -22,6 +22,7 @@
  */
 
 #include <linux/atomic.h>
+#include <linux/blkdev.h>
 #include <linux/cred.h>
 #include <linux/export.h>
 #include <linux/kthread.h>
@@ -64,6 +65,45 @@ static unsigned int ktask_set_over_high(unsigned int nr)
 	return old;
 }
 
+#ifdef CONFIG_BLK_CGROUP
+/*
+ * The I/O controller lets a task wait when it returns to user space, for its group
+ * to pay its debts.  One of the queues that helpers name is enough: a task, too,
+ * keeps the last one only.
+ */
+static void ktask_hand_over_throttle(struct ktask_context *kx)
+{
+	struct request_queue *q = current->throttle_queue;
+
+	if (!q)
+		return;
+	current->throttle_queue = NULL;
+	if (current->use_memdelay)
+		WRITE_ONCE(kx->kx_memdelay, true);
+	current->use_memdelay = false;
+	if (cmpxchg(&kx->kx_throttle, NULL, q))
+		blk_put_queue(q);
+}
+
+static void ktask_take_throttle(struct ktask_context *kx)
+{
+	struct request_queue *q = kx->kx_throttle;
+
+	if (!q)
+		return;
+	if (current->throttle_queue)
+		blk_put_queue(q);
+	else
+		current->throttle_queue = q;
+	if (kx->kx_memdelay)
+		current->use_memdelay = true;
+	set_notify_resume(current);
+}
+#else
+static void ktask_hand_over_throttle(struct ktask_context *kx) { }
+static void ktask_take_throttle(struct ktask_context *kx) { }
+#endif
+
 /**
  * ktask_context_capture() - note what helpers have to take over from current
  * @kx: where to note it
@@ -81,6 +121,8 @@ void ktask_context_capture(struct ktask_context *kx, unsigned int flags)
 	kx->kx_cred = flags & KTASK_CREDS ? current_cred() : NULL;
 	kx->kx_memcg = flags & KTASK_MEMCG ? ktask_active_memcg() : NULL;
 	atomic_set(&kx->kx_over_high, 0);
+	kx->kx_throttle = NULL;
+	kx->kx_memdelay = false;
 }
 EXPORT_SYMBOL_IF_KUNIT(ktask_context_capture);
 
@@ -128,6 +170,7 @@ void ktask_context_drop(struct ktask_context *kx, struct ktask_own *own)
 	if (kx->kx_cred)
 		revert_creds(own->cred);
 	atomic_add(ktask_set_over_high(own->over_high), &kx->kx_over_high);
+	ktask_hand_over_throttle(kx);
 	current->flags = (current->flags & ~KTASK_SCOPES) | own->flags;
 }
 EXPORT_SYMBOL_IF_KUNIT(ktask_context_drop);
@@ -136,8 +179,8 @@ EXPORT_SYMBOL_IF_KUNIT(ktask_context_drop);
  * ktask_context_settle() - have current answer for what helpers left to it
  * @kx: the caller's
  *
- * A task that charges above memory.high is throttled when it returns to user
- * space, which helpers never do.
+ * A task that charges above memory.high, or whose group owes I/O, is throttled
+ * when it returns to user space, which helpers never do.
  *
  * Context: The caller of a task, when all helpers have left.
  */
@@ -145,6 +188,7 @@ void ktask_context_settle(struct ktask_context *kx)
 {
 	unsigned int nr = atomic_read(&kx->kx_over_high);
 
+	ktask_take_throttle(kx);
 	if (!nr)
 		return;
 	nr += ktask_set_over_high(0);

@@ -29,6 +29,7 @@ enum ktask_stat {
 	KTASK_STAT_HELPERS_LEFT_BUSY,	/* gave their CPU to other tasks */
 	KTASK_STAT_HELPERS_LEFT_LIMIT,	/* were above the limit */
 	KTASK_STAT_HELPERS_LEFT_CPUS,	/* could not go to the caller's CPUs */
+	KTASK_STAT_HELPERS_LEFT_MASKS,	/* nor try, as masks were being changed */
 	KTASK_STAT_HELPERS_NARROWED,	/* times one was kept to such CPUs */
 	KTASK_STAT_HELPERS_MIGRATED,	/* continued on other CPUs */
 	KTASK_STAT_BOOSTS,		/* times a helper was lent a priority */

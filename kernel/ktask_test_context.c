@@ -6,6 +6,7 @@
  * tools/testing/selftests/ktask/context.c.
  */
 
+#include <linux/blkdev.h>
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/cred.h>
@@ -176,6 +177,69 @@ void ktask_test_over_high_is_callers(struct kunit *test)
 	/* Nobody is to be throttled for pages that there are not. */
 	*ktask_test_pages_over_high() = before;
 }
+
+/* ---- Debts of I/O --------------------------------------------------------- */
+
+#ifdef CONFIG_BLK_CGROUP
+/* Leave with each chunk of a helper what the I/O controller would. */
+static int ktask_test_throttle_body(struct ktask_test_job *job,
+				    unsigned long start, unsigned long end)
+{
+	struct request_queue *q = job->data;
+
+	ktask_test_let_help(job);
+	if (!ktask_test_is_helper(job) || current->throttle_queue)
+		return KTASK_RETURN_SUCCESS;
+	if (!blk_get_queue(q)) {
+		ktask_test_bad(job, "a dying queue", start, end);
+		return KTASK_RETURN_SUCCESS;
+	}
+	current->throttle_queue = q;
+	current->use_memdelay = true;
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_no_throttle_body(struct ktask_test_job *job,
+				       unsigned long start, unsigned long end)
+{
+	ktask_test_let_help(job);
+	if (ktask_test_is_helper(job) &&
+	    (current->throttle_queue || current->use_memdelay))
+		ktask_test_bad(job, "a helper keeps a queue", start, end);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* The caller gets one of the references that helpers leave, and no others stay. */
+void ktask_test_throttle_is_callers(struct kunit *test)
+{
+	struct gendisk *disk = blk_alloc_disk(NUMA_NO_NODE);
+	struct ktask_test_job *job;
+	struct request_queue *q;
+	unsigned int refs;
+
+	KUNIT_ASSERT_NOT_NULL(test, disk);
+	q = disk->queue;
+	refs = kref_read(&q->kobj.kref);
+	job = ktask_test_context_job(test, 0, ktask_test_throttle_body);
+	job->data = q;
+	ktask_test_until_helped(job);
+	KUNIT_EXPECT_PTR_EQ(test, current->throttle_queue, q);
+	KUNIT_EXPECT_TRUE(test, current->use_memdelay);
+	if (current->throttle_queue == q)
+		blk_put_queue(q);
+	current->throttle_queue = NULL;
+	current->use_memdelay = false;
+	KUNIT_EXPECT_EQ(test, kref_read(&q->kobj.kref), refs);
+	job->body = ktask_test_no_throttle_body;
+	ktask_test_until_helped(job);
+	put_disk(disk);
+}
+#else
+void ktask_test_throttle_is_callers(struct kunit *test)
+{
+	kunit_skip(test, "Test requires: CONFIG_BLK_CGROUP");
+}
+#endif
 
 /* ---- Credentials and address space -------------------------------------- */
 
@@ -547,6 +611,109 @@ void ktask_test_half_is_idle(struct kunit *test)
 	for (i = 0; i < 5; i++)
 		ktask_test_until_helped(job);
 	ktask_test_hogs_off();
+	ktask_test_check_workers(test);
+}
+
+/* The other way round: no helper comes for CPUs that it may not use. */
+void ktask_test_half_is_busy(struct kunit *test)
+{
+	const struct ktask_test_cpus half = { NULL, 0, 1, num_online_cpus() / 2 };
+	struct ktask_test_job *job;
+	int i;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 3);
+	ktask_test_choose_cpus(&ktask_test_mask, &half);
+	job = ktask_test_simple(test, KTASK_TEST_UNITS, 10, 0);
+	set_cpus_allowed_ptr(current, &ktask_test_mask);
+	ktask_test_hogs_at(test, SCHED_NORMAL, &ktask_test_mask);
+	ktask_test_hogs_on();
+	KUNIT_ASSERT_TRUE(test, ktask_test_hogs_run());
+	for (i = 0; i < 5; i++) {
+		job->done.nr = 0;
+		ktask_test_run_well(job);
+	}
+	ktask_test_hogs_off();
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
+}
+
+/* Two parts: whose node's CPUs are to do them, and chunks that helpers did there. */
+struct ktask_test_parts {
+	int		nid[2];
+	atomic_t	helped[2];
+};
+
+/* The second part begins far behind the first. */
+#define KTASK_TEST_SECOND	100000UL
+
+static int ktask_test_parts_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	bool second = start >= KTASK_TEST_SECOND;
+	struct ktask_test_parts *p = job->data;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, &p->helped[second]);
+		return KTASK_RETURN_SUCCESS;
+	}
+	if (!cpumask_test_cpu(raw_smp_processor_id(), &ktask_test_mask))
+		ktask_test_bad(job, "on a CPU that the caller may not use",
+			       start, end);
+	if (numa_node_id() == p->nid[second])
+		atomic_inc(&p->helped[second]);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Run tasks of two parts, for @nid and @other, until helpers did some of each. */
+static void ktask_test_parts_helped(struct kunit *test, int nid, int other,
+				    struct ktask_test_parts *p)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_job *job;
+
+	job = ktask_test_job(test, 2, 2048);
+	job->body = ktask_test_parts_body;
+	job->data = p;
+	job->ctl.kc_min_chunk_size = 10;
+	job->parts[0].kn_task_size = KTASK_TEST_UNITS;
+	job->parts[0].kn_nid = nid;
+	job->parts[1].kn_start = (void *)KTASK_TEST_SECOND;
+	job->parts[1].kn_task_size = KTASK_TEST_UNITS;
+	job->parts[1].kn_nid = other;
+	ktask_test_hooks.ignore_load = true;
+	set_cpus_allowed_ptr(current, &ktask_test_mask);
+	do {
+		job->done.nr = 0;
+		ktask_test_run_well(job);
+	} while ((!atomic_read(&p->helped[0]) || !atomic_read(&p->helped[1])) &&
+		 time_before(jiffies, end));
+	KUNIT_EXPECT_GT_MSG(test, atomic_read(&p->helped[0]), 0,
+			    "no helper for node %d", nid);
+	KUNIT_EXPECT_GT_MSG(test, atomic_read(&p->helped[1]), 0,
+			    "no helper for node %d", other);
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+}
+
+/* Where the caller may run goes before where the memory is, on each node. */
+void ktask_test_cpus_of_two_nodes(struct kunit *test)
+{
+	int other = cpu_to_node(cpumask_last(cpu_online_mask));
+	int nid = cpu_to_node(cpumask_first(cpu_online_mask));
+	const struct ktask_test_cpus half = { NULL, 0, 2, UINT_MAX };
+	struct ktask_test_parts halves = { .nid = { nid, other } };
+	struct ktask_test_parts one = { .nid = { nid, nid } };
+
+	KTASK_TEST_REQUIRES(test, nid != other);
+	KTASK_TEST_REQUIRES(test, cpumask_weight(cpumask_of_node(nid)) > 1);
+	KTASK_TEST_REQUIRES(test, cpumask_weight(cpumask_of_node(other)) > 1);
+	ktask_test_choose_cpus(&ktask_test_mask, &half);
+	KUNIT_ASSERT_TRUE(test, ktask_test_splits_node(&ktask_test_mask));
+	ktask_test_parts_helped(test, nid, other, &halves);
+	/* The other part is done here, and its own node is left alone. */
+	cpumask_and(&ktask_test_mask, cpumask_of_node(nid), cpu_online_mask);
+	ktask_test_parts_helped(test, nid, other, &one);
 	ktask_test_check_workers(test);
 }
 

@@ -18,7 +18,10 @@
  *
  *   test_ktask: tasks=T flags=F chunks=0 direct=CYCLES ktask=CYCLES
  *
- * where direct=CYCLES is for a loop that does nothing.
+ * where direct=CYCLES is for a loop that does nothing.  With other_mm=1 both loops
+ * go to the address space of process 1 in each turn, so that the helper comes from
+ * there.  With alloc=1 the two are a page that the caller itself allocates and frees,
+ * charged to its group if flags=F say so, and one that a helper does for it.
  *
  * Once loaded it runs tasks for those who write to a file in debugfs, as part of
  * them, and shows what was done by whom, where, and with what:
@@ -28,6 +31,8 @@
  *   test_ktask/progress  number of units done so far
  *   test_ktask/go        written to let held units go on
  *   test_ktask/error     what the last task returned, without its sign
+ *   test_ktask/balanced  number of its units after which NUMA balancing had something
+ *			  of the helper to remember
  *   test_ktask/units     a line for each unit of the last task:
  *			  UNIT caller|helper|inner CPU CPU-AT-END NODE UID HOME
  *
@@ -48,11 +53,14 @@
 #include <linux/kthread.h>
 #include <linux/ktask.h>
 #include <linux/list.h>
+#include <linux/memcontrol.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/task.h>
 #include <linux/sched/topology.h>
 #include <linux/seq_file.h>
@@ -95,6 +103,14 @@ MODULE_PARM_DESC(deadlock, "Show lockdep a thread function that takes its caller
 static bool context;
 module_param(context, bool, 0444);
 MODULE_PARM_DESC(context, "Measure what it costs to take over a caller's context (N)");
+
+static bool other_mm;
+module_param(other_mm, bool, 0444);
+MODULE_PARM_DESC(other_mm, "Come from another address space then (N)");
+
+static bool alloc;
+module_param(alloc, bool, 0444);
+MODULE_PARM_DESC(alloc, "Measure an allocation in that context (N)");
 
 static unsigned int flags;
 module_param(flags, uint, 0444);
@@ -203,57 +219,110 @@ static int test_ktask_deadlock(void)
 
 struct test_ktask_context {
 	struct ktask_context	context;
+	struct mm_struct	*other;
 	cycles_t		direct;
 	cycles_t		adopted;
 };
 
-static cycles_t test_ktask_empty(void)
+/* Be in another address space for a moment, as workers are in between. */
+static void test_ktask_visit(struct mm_struct *other)
+{
+	if (!other)
+		return;
+	kthread_use_mm(other);
+	kthread_unuse_mm(other);
+}
+
+static cycles_t test_ktask_empty(struct test_ktask_context *measured)
 {
 	cycles_t start = get_cycles();
 	unsigned int i;
 
-	for (i = 0; i < tasks; i++)
+	for (i = 0; i < tasks; i++) {
+		test_ktask_visit(measured->other);
 		barrier();
+	}
 	return get_cycles() - start;
 }
 
-static cycles_t test_ktask_adopt(struct ktask_context *kx)
+static cycles_t test_ktask_adopt(struct test_ktask_context *measured)
 {
 	cycles_t start = get_cycles();
 	struct ktask_own own;
 	unsigned int i;
 
 	for (i = 0; i < tasks; i++) {
-		ktask_context_adopt(kx, &own);
-		ktask_context_drop(kx, &own);
+		test_ktask_visit(measured->other);
+		ktask_context_adopt(&measured->context, &own);
+		ktask_context_drop(&measured->context, &own);
 	}
 	return get_cycles() - start;
+}
+
+/* Pages that this thread allocates; one that is missing spoils the figures. */
+static cycles_t test_ktask_alloc(void)
+{
+	gfp_t gfp = flags & KTASK_MEMCG ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
+	cycles_t start = get_cycles();
+	struct page *page;
+	unsigned int i;
+
+	for (i = 0; i < tasks; i++) {
+		page = alloc_page(gfp);
+		if (!page)
+			return ~(cycles_t)0;
+		__free_page(page);
+	}
+	return get_cycles() - start;
+}
+
+/* The same by a helper. */
+static cycles_t test_ktask_alloc_adopted(struct test_ktask_context *measured)
+{
+	struct ktask_own own;
+	cycles_t cycles;
+
+	ktask_context_adopt(&measured->context, &own);
+	cycles = test_ktask_alloc();
+	ktask_context_drop(&measured->context, &own);
+	return cycles;
 }
 
 /* A kernel thread, as helpers are. */
 static int test_ktask_context_thread(void *arg)
 {
-	struct test_ktask_context *measured = arg;
+	struct test_ktask_context *m = arg;
 	unsigned int i;
 
-	for (i = 0; i < repeat; i++) {
-		measured->direct = min(measured->direct, test_ktask_empty());
-		measured->adopted = min(measured->adopted,
-					test_ktask_adopt(&measured->context));
+	for (i = 0; i < repeat && alloc; i++)
+		m->adopted = min(m->adopted, test_ktask_alloc_adopted(m));
+	for (i = 0; i < repeat && !alloc; i++) {
+		m->direct = min(m->direct, test_ktask_empty(m));
+		m->adopted = min(m->adopted, test_ktask_adopt(m));
 	}
 	return 0;
 }
 
-static int test_ktask_measure_context(void)
+/* Process 1 has an address space other than that of whoever loads this module. */
+static struct mm_struct *test_ktask_other_mm(void)
 {
-	struct test_ktask_context measured = {
-		.direct		= ~(cycles_t)0,
-		.adopted	= ~(cycles_t)0,
-	};
+	struct pid *pid = find_get_pid(1);
+	struct task_struct *init = get_pid_task(pid, PIDTYPE_PID);
+	struct mm_struct *mm = NULL;
+
+	if (init) {
+		mm = get_task_mm(init);
+		put_task_struct(init);
+	}
+	put_pid(pid);
+	return mm;
+}
+
+static int test_ktask_run_context_thread(struct test_ktask_context *measured)
+{
 	struct task_struct *thread;
 
-	ktask_context_capture(&measured.context, flags);
-	thread = kthread_create(test_ktask_context_thread, &measured,
+	thread = kthread_create(test_ktask_context_thread, measured,
 				"test_ktask");
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);
@@ -263,7 +332,47 @@ static int test_ktask_measure_context(void)
 	while (!READ_ONCE(thread->exit_state))
 		schedule_timeout_uninterruptible(1);
 	put_task_struct(thread);
-	ktask_context_settle(&measured.context);
+	return 0;
+}
+
+/* A scope for the memory group is noted too, where one is adopted. */
+static int test_ktask_capture_and_run(struct test_ktask_context *measured)
+{
+	struct mem_cgroup *memcg = NULL, *old;
+	int ret;
+
+	if (flags & KTASK_MEMCG && !alloc)
+		memcg = get_mem_cgroup_from_mm(current->mm);
+	old = set_active_memcg(memcg);
+	ktask_context_capture(&measured->context, flags);
+	set_active_memcg(old);
+	ret = test_ktask_run_context_thread(measured);
+	ktask_context_settle(&measured->context);
+	mem_cgroup_put(memcg);
+	return ret;
+}
+
+static int test_ktask_measure_context(void)
+{
+	struct test_ktask_context measured = {
+		.direct		= ~(cycles_t)0,
+		.adopted	= ~(cycles_t)0,
+	};
+	unsigned int i;
+	int ret;
+
+	if (other_mm) {
+		measured.other = test_ktask_other_mm();
+		if (!measured.other)
+			return -ESRCH;
+	}
+	for (i = 0; i < repeat && alloc; i++)
+		measured.direct = min(measured.direct, test_ktask_alloc());
+	ret = test_ktask_capture_and_run(&measured);
+	if (measured.other)
+		mmput(measured.other);
+	if (ret)
+		return ret;
 	pr_info("tasks=%u flags=%#x chunks=0 direct=%llu ktask=%llu\n", tasks,
 		flags,
 		(unsigned long long)measured.direct,
@@ -331,6 +440,7 @@ static struct test_ktask_unit *test_ktask_units;
 static size_t test_ktask_nr_units;
 static atomic_t test_ktask_done;
 static atomic_t test_ktask_helper_done;
+static atomic_t test_ktask_balanced;
 static u32 test_ktask_error;
 static bool test_ktask_gone_on;
 static struct dentry *test_ktask_dir;
@@ -435,6 +545,16 @@ static bool test_ktask_wait_go(struct test_ktask_request *req)
 	return true;
 }
 
+/* Does NUMA balancing know the current thread? */
+static bool test_ktask_is_balanced(void)
+{
+#ifdef CONFIG_NUMA_BALANCING
+	return current->numa_faults;
+#else
+	return false;
+#endif
+}
+
 static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 {
 	struct test_ktask_unit *unit = &test_ktask_units[i];
@@ -451,6 +571,8 @@ static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 	else if (req->unit)
 		ret = req->unit(req, unit, i);
 	unit->end_cpu = raw_smp_processor_id();
+	if (unit->helper && test_ktask_is_balanced())
+		atomic_inc(&test_ktask_balanced);
 	if (task_node(req->caller) != unit->home)
 		unit->home = NUMA_NO_NODE;
 	return ret;
@@ -598,6 +720,7 @@ static int test_ktask_request(char *text)
 	}
 	atomic_set(&test_ktask_done, 0);
 	atomic_set(&test_ktask_helper_done, 0);
+	atomic_set(&test_ktask_balanced, 0);
 	WRITE_ONCE(test_ktask_gone_on, false);
 	/* Helpers are wanted, whatever else runs on a small machine. */
 	WRITE_ONCE(ktask_test_hooks.ignore_load, true);
@@ -677,6 +800,8 @@ static void test_ktask_add_files(void)
 			    &test_ktask_units_fops);
 	debugfs_create_atomic_t("progress", 0400, test_ktask_dir,
 				&test_ktask_done);
+	debugfs_create_atomic_t("balanced", 0400, test_ktask_dir,
+				&test_ktask_balanced);
 	debugfs_create_u32("error", 0400, test_ktask_dir, &test_ktask_error);
 }
 

@@ -15,6 +15,7 @@
 struct cred;
 struct mem_cgroup;
 struct mm_struct;
+struct request_queue;
 
 /**
  * enum ktask_flags - what a client of ktask may ask for
@@ -39,9 +40,8 @@ struct mm_struct;
  *
  * - No signal reaches a helper.  Where the caller could be killed in its sleep, say
  *   for a page on a server that is gone, a helper sleeps on, and its caller has to
- *   wait for it.
- * - A page that userfaultfd would have to provide is an error in a helper, which
- *   does not wait for user space.
+ *   wait for it.  For a page that userfaultfd is to provide it waits like its caller,
+ *   and no longer than a second after that was killed.
  * - When the caller has been killed its memory may be taken away under a helper that
  *   is still at work.  What was copied from there then must not matter to anybody.
  */
@@ -66,6 +66,9 @@ enum ktask_flags {
  * @kx_memcg: what the caller has by set_active_memcg(), or NULL
  * @kx_over_high: pages that helpers charged above memory.high and that the
  *		  caller has to answer for
+ * @kx_throttle: where the I/O controller wants the caller to wait for what
+ *		 helpers did, with a reference, or NULL
+ * @kx_memdelay: that wait is one for memory
  *
  * Lies on the caller's stack.  The caller waits for each helper that points to
  * it, so whatever the caller keeps alive for itself needs no reference here.
@@ -79,6 +82,8 @@ struct ktask_context {
 	const struct cred	*kx_cred;
 	struct mem_cgroup	*kx_memcg;
 	atomic_t		kx_over_high;
+	struct request_queue	*kx_throttle;
+	bool			kx_memdelay;
 };
 
 /**

@@ -128,7 +128,7 @@ static int spin_on_three(void)
 /* The CPUs of the caller become fewer while its helpers are on them. */
 static void test_affinity_shrinks(void)
 {
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_on_three);
 
 	start_child();
@@ -144,7 +144,7 @@ static void test_affinity_shrinks(void)
 
 static void test_cpuset_cpus(void)
 {
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
 	group_make("a");
@@ -168,7 +168,7 @@ static void test_cpuset_cpus(void)
 /* A CPU becomes a partition of its own, which nobody else may use. */
 static void test_partition(void)
 {
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
 	start_child();
@@ -193,12 +193,13 @@ static const char stats[] = "/sys/kernel/debug/ktask/stats";
 static void test_cpu_off(void)
 {
 	static const char online[] = "/sys/devices/system/cpu/cpu2/online";
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
-	long left = read_key(stats, "helpers_left_cpus");
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_on_two);
+	long left;
 
 	start_child();
 	wait_held(CPU_UNITS / 4);
+	left = read_key(stats, "helpers_left_cpus");
 	expect(!write_file(online, "0"), "%s: %s", online, strerror(errno));
 	let_go();
 	expect_end(child, 0);
@@ -230,7 +231,7 @@ static void test_pinned(void)
 static void test_workqueue_cpumask(void)
 {
 	static const char mask[] = "/sys/devices/virtual/workqueue/cpumask";
-	const int first = CPU_UNITS / 2 + 2 * IN_FLIGHT(CPU_UNITS);
+	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
 	expect(!write_file(mask, "5"), "%s", mask);
@@ -747,6 +748,72 @@ static void test_huge_limit(void)
 	       end[1]);
 }
 
+/* The group is removed while helpers hold pages of it. */
+static void test_huge_removed(void)
+{
+	pid_t child;
+	long pages;
+	int status;
+
+	huge_hold = HUGE_UNITS / 2;
+	child = make_child(fault_huge);
+	group_make("a");
+	group_make("b");
+	group_enter("a", child);
+	start_child();
+	wait_held(HUGE_UNITS / 4);
+	group_enter("b", child);
+	group_remove("a");
+	let_go();
+	waitpid(child, &status, WUNTRACED);
+	expect(WIFSTOPPED(status), "the caller ended with %d", status);
+	expect_helped(HUGE_UNITS);
+	pages = group_huge("b") / (long)HUGE_PAGE;
+	expect(pages >= HUGE_UNITS / 2, "%ld pages charged", pages);
+	kill(child, SIGCONT);
+	expect_end(child, 0);
+	group_remove("b");
+}
+
+/* In the middle of a task the limit goes from @before to @after pages. */
+static int end_after_limit(unsigned int before, unsigned int after)
+{
+	pid_t child;
+	int status;
+
+	huge_hold = HUGE_UNITS / 2;
+	child = make_child(fault_huge);
+	group_make("a");
+	group_limit_huge("a", before);
+	group_enter("a", child);
+	start_child();
+	wait_held(HUGE_UNITS / 4);
+	group_limit_huge("a", after);
+	let_go();
+	waitpid(child, &status, WUNTRACED);
+	expect(read_units() >= HUGE_UNITS / 4, "helpers did %d units",
+	       nr_helped);
+	if (WIFSTOPPED(status)) {
+		kill(child, SIGCONT);
+		expect_end(child, 0);
+		status = 0;
+	}
+	group_remove("a");
+	return WEXITSTATUS(status);
+}
+
+static void test_huge_limit_changed(void)
+{
+	const unsigned int some = HUGE_UNITS * 3 / 4;
+	int end = end_after_limit(some, HUGE_UNITS);
+
+	expect(!end, "errno %d after the limit was raised", end);
+	end = end_after_limit(HUGE_UNITS, some);
+	expect(end > 0, "no error after the limit was lowered");
+	expect(read_number(DEBUGFS "progress") <= some, "%ld pages of %u",
+	       read_number(DEBUGFS "progress"), some);
+}
+
 /* -------------------------------------------------------------------------
  * Memory nodes
  */
@@ -1023,7 +1090,7 @@ static void test_enabled(void)
 	let_go();
 	expect_end(child, 0);
 	expect(read_units() > 0, "no helper came");
-	for (i = 200 + 2 * IN_FLIGHT(400); i < 400; i++)
+	for (i = 200 + IN_FLIGHT(400); i < 400; i++)
 		late += units[i].helper;
 	expect(!late, "helpers did %d units too many", late);
 	for (i = 0; i < 400; i++)
@@ -1099,6 +1166,9 @@ static const struct context_case all_cases[] = {
 #endif
 	{ "huge pages are charged to the caller", test_huge },
 	{ "a limit on huge pages is hit", test_huge_limit },
+	{ "a limit on huge pages that changes is followed",
+	  test_huge_limit_changed },
+	{ "the group of huge pages is removed", test_huge_removed },
 	{ "memory policies hold", test_policies },
 	{ "policies hold only if wanted", test_policy_not_wanted },
 	{ "nodes of the cpuset are followed", test_cpuset_mems },
