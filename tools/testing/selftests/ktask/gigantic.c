@@ -150,7 +150,7 @@ static void test_signal(void)
 	close(fd);
 }
 
-#define TAIL	(1L << 20)	/* bytes at the end, which are cleared last */
+#define TAIL	(1024 * 1024L)	/* bytes at the end, which are cleared last */
 
 static int raced_fd;
 
@@ -175,13 +175,13 @@ static void *touch_tail(void *arg)
 
 static void *read_tail(void *arg)
 {
-	static char tail[TAIL] __attribute__((aligned(8)));
+	static uint64_t tail[TAIL / sizeof(uint64_t)];
 
 	(void)arg;
 	wait_for_page();
 	check(pread(raced_fd, tail, TAIL, page_size - TAIL) == TAIL,
 	      "pread: %s", strerror(errno));
-	check(is_zero(tail, TAIL), "read() found a page that was not cleared");
+	check(is_zero((char *)tail, TAIL), "read() found a page that was not cleared");
 	return NULL;
 }
 

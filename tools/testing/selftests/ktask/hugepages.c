@@ -925,7 +925,7 @@ static void test_mbind(void)
 	in_child(mbind_child);
 }
 
-/* Without a policy pages come from the node where the caller runs. */
+/* Pages come from the node where the caller runs. */
 static void check_local(int nid, long wanted)
 {
 	long taken[2], near = wanted < PER_NODE ? wanted : PER_NODE;
@@ -947,8 +947,12 @@ static void local_child(void)
 	int nid;
 
 	for (nid = 0; nid < 2; nid++) {
+		/* No policy is another thing than the one that says the same. */
+		set_policy(MPOL_DEFAULT, 0);
 		check_local(nid, PER_NODE);
 		check_local(nid, PER_NODE + 20);
+		set_policy(MPOL_LOCAL, 0);
+		check_local(nid, PER_NODE);
 	}
 }
 
