@@ -4,6 +4,7 @@
  * when they were copied, each cache line of them, and helpers do their share.
  * Needs two of them, from hugepagesz=1G hugepages=2 for instance.
  */
+#include <pthread.h>
 #include <sys/time.h>
 
 #include "hugepages.h"
@@ -149,6 +150,61 @@ static void test_signal(void)
 	close(fd);
 }
 
+#define TAIL	(1024 * 1024L)	/* bytes at the end, which are cleared last */
+
+static int raced_fd;
+
+/* Waits until the file has a page, whether that is cleared or not. */
+static void wait_for_page(void)
+{
+	while (!file_pages(raced_fd))
+		sched_yield();
+}
+
+static void *touch_tail(void *arg)
+{
+	char *addr = map_file(raced_fd, 0, 1, 0);
+
+	(void)arg;
+	wait_for_page();
+	check(!addr || is_zero(addr + page_size - TAIL, TAIL),
+	      "a fault found a page that was not cleared");
+	unmap(addr, 1);
+	return NULL;
+}
+
+static void *read_tail(void *arg)
+{
+	static uint64_t tail[TAIL / sizeof(uint64_t)];
+
+	(void)arg;
+	wait_for_page();
+	check(pread(raced_fd, tail, TAIL, page_size - TAIL) == TAIL,
+	      "pread: %s", strerror(errno));
+	check(is_zero((char *)tail, TAIL), "read() found a page that was not cleared");
+	return NULL;
+}
+
+/* What comes while a page is cleared has to wait. */
+static void test_race(void)
+{
+	void *(*others[])(void *) = { touch_tail, read_tail };
+	pthread_t threads[ARRAY_SIZE(others)];
+	unsigned int i;
+
+	raced_fd = new_file();
+	ftruncate(raced_fd, page_size);
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		if (pthread_create(&threads[i], NULL, others[i], NULL))
+			ksft_exit_fail_msg("no thread\n");
+	}
+	check(!allocate(raced_fd, 0, 0, 1), "no page");
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		pthread_join(threads[i], NULL);
+	check_file(raced_fd, 1);
+	close(raced_fd);
+}
+
 /* ---- Copying ------------------------------------------------------------ */
 
 static char *shared;		/* private to each process */
@@ -240,6 +296,93 @@ static void test_copy_helped(void)
 	with_shared(copy_helped);
 }
 
+/* ---- Where helpers are --------------------------------------------------- */
+
+#define TRACE	"/sys/kernel/tracing/"
+#define CHUNKS	TRACE "events/ktask/ktask_chunk_begin/enable"
+
+static void trace(const char *on)
+{
+	check(write_text(on, CHUNKS), "%s: %s", CHUNKS, strerror(errno));
+}
+
+static void clear_trace(void)
+{
+	int fd = open(TRACE "trace", O_WRONLY | O_TRUNC);
+
+	check(fd >= 0, "%strace: %s", TRACE, strerror(errno));
+	close(fd);
+}
+
+/* Chunks that were begun: on node @nid, and elsewhere. */
+static void count_chunks(int nid, long *there, long *elsewhere)
+{
+	FILE *file = fopen(TRACE "trace", "r");
+	char line[512], *where;
+
+	*there = 0;
+	*elsewhere = 0;
+	while (file && fgets(line, sizeof(line), file)) {
+		where = strstr(line, "ktask_chunk_begin: ");
+		if (where)
+			where = strstr(where, " nid=");
+		if (where && atoi(where + strlen(" nid=")) == nid)
+			++*there;
+		else if (where)
+			++*elsewhere;
+	}
+	if (file)
+		fclose(file);
+}
+
+/* Writes to the page, which is new or has to be copied then, on node @nid. */
+static void write_on_node(char *addr, int nid, const char *what)
+{
+	long there, elsewhere;
+
+	set_policy(MPOL_BIND, 1UL << nid);
+	clear_trace();
+	trace("1");
+	addr[page_size / 2] = 1;
+	trace("0");
+	count_chunks(nid, &there, &elsewhere);
+	check(there > 1 && !elsewhere,
+	      "%s on node %d: %ld chunks there, %ld elsewhere", what, nid,
+	      there, elsewhere);
+	soil(addr, 1);
+	set_policy(MPOL_DEFAULT, 0);
+}
+
+static void copy_on_node_1(void)
+{
+	write_on_node(shared, 1, "a copy of a page of node 0");
+}
+
+static void test_node(void)
+{
+	char *addr;
+	int nid;
+
+	for (nid = 1; nid >= 0; nid--) {
+		addr = new_page();
+		if (!addr)
+			return;
+		write_on_node(addr, nid, "a page");
+		if (!nid) {
+			shared = addr;
+			in_child(copy_on_node_1);
+		}
+		unmap(addr, 1);
+	}
+}
+
+static const char *no_trace_or_node(void)
+{
+	if (access(CHUNKS, W_OK))
+		return "no " CHUNKS;
+	return one_node() ?: no_two_pages();
+}
+
 static const char *no_stats_or_page(void)
 {
 	return no_stats() ?: no_page();
@@ -254,12 +397,14 @@ static const struct test_case cases[] = {
 	{ "a touched page is zero", test_touch, no_page },
 	{ "fallocated pages are zero", test_fallocate, no_page },
 	{ "a signal leaves whole pages", test_signal, no_two_pages },
+	{ "nobody sees what a page held", test_race, no_page },
 	{ "a copy after fork is equal", test_copy, no_two_pages },
 	{ "a copy of a file page is equal", test_private_file, no_two_pages },
 	{ "helpers clear a touched page", test_touch_helped, no_stats_or_page },
 	{ "helpers clear a fallocated page", test_fallocate_helped,
 	  no_stats_or_page },
 	{ "helpers copy a page", test_copy_helped, no_stats_or_two_pages },
+	{ "helpers are near the page", test_node, no_trace_or_node },
 };
 
 int main(void)

@@ -5,12 +5,11 @@
  * and no reservation is lost.  All but the last case hold on kernels where one
  * thread does it, too.
  */
+#include <pthread.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/vfs.h>
 #include <linux/memfd.h>
-#include <linux/mempolicy.h>
 
 #include "hugepages.h"
 
@@ -291,6 +290,41 @@ static void test_surplus(void)
 	set_overcommit(overcommit);
 }
 
+static void surplus_child(void)
+{
+	long helped = read_stat("helper_chunks");
+	struct pool before, after;
+	int fd = new_file();
+
+	set_policy(MPOL_BIND, 1 << 0);
+	before = read_pool();
+	check(!allocate(fd, 0, 0, PER_NODE + 20), "no surplus pages");
+	after = read_pool();
+	check(after.surplus == 20, "%ld surplus pages", after.surplus);
+	check(after.node_total[0] - before.node_total[0] == 20 &&
+	      !after.node_free[0], "%ld more pages of node 0, %ld are free",
+	      after.node_total[0] - before.node_total[0], after.node_free[0]);
+	check(after.node_free[1] == before.node_free[1],
+	      "%ld pages of node 1",
+	      before.node_free[1] - after.node_free[1]);
+	check(read_stat("helper_chunks") == helped, "helpers took part");
+	close(fd);
+}
+
+/*
+ * The pool has enough, but not where the caller may allocate.  No helper takes
+ * part where pages have to come from outside the pool, since that could fail.
+ */
+static void test_surplus_bound(void)
+{
+	long overcommit = read_number(POOL "nr_overcommit_hugepages",
+				      page_size / 1024);
+
+	set_overcommit(20);
+	in_child(surplus_child);
+	set_overcommit(overcommit);
+}
+
 static void test_file_size_limit(void)
 {
 	struct rlimit limit = { 20 * page_size, 20 * page_size };
@@ -490,6 +524,66 @@ static void test_signal(void)
 	check_interrupted(FALLOC_FL_KEEP_SIZE, 0);
 }
 
+/* Sends the thread @arg a signal when the file has some pages. */
+static int watched_fd;
+static long pages_seen;
+
+static void *watch(void *arg)
+{
+	while (file_pages(watched_fd) < 8)
+		sched_yield();
+	pages_seen = file_pages(watched_fd);
+	pthread_kill(*(pthread_t *)arg, SIGALRM);
+	return NULL;
+}
+
+/* Pages that the file gets after a signal was sent. */
+static long pages_after_signal(void)
+{
+	pthread_t self = pthread_self(), watcher;
+	int fd = new_file(), error;
+	long late;
+
+	watched_fd = fd;
+	if (pthread_create(&watcher, NULL, watch, &self))
+		ksft_exit_fail_msg("no thread\n");
+	error = allocate(fd, 0, 0, pages);
+	pthread_join(watcher, NULL);
+	late = file_pages(fd) - pages_seen;
+	/* The signal may have come when there was nothing left to do. */
+	check(!error || error == EINTR, "%s", strerror(error));
+	check(error || file_pages(fd) == pages, "%ld pages", file_pages(fd));
+	close(fd);
+	return late;
+}
+
+/*
+ * One thread does all in one go, since no helper may run where it may not.  The
+ * page that it is at is finished, and who sends the signal may be late himself.
+ */
+static void soon_child(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	long late = pages;
+	cpu_set_t set;
+	int i;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	sigaction(SIGALRM, &action, NULL);
+	for (i = 0; i < 40 && late > 2; i++) {
+		check(!sched_setaffinity(0, sizeof(set), &set), "affinity: %s",
+		      strerror(errno));
+		late = pages_after_signal();
+	}
+	check(late <= 2, "%ld pages after the signal", late);
+}
+
+static void test_signal_soon(void)
+{
+	in_child(soon_child);
+}
+
 /* What was allocated for a process that is killed is free when it is gone. */
 static void test_kill(void)
 {
@@ -659,29 +753,39 @@ static const char *no_memory_group(void)
 	return NULL;
 }
 
-static const char *one_node(void)
-{
-	return nr_nodes < 2 ? "one node" : NULL;
-}
-
 static const char *one_node_or_no_group(void)
 {
 	return nr_nodes < 2 ? "one node" : no_group();
 }
 
-/* A file of @wanted pages has @on_0 of node 0 and @on_1 of node 1. */
-static void check_nodes(long wanted, long on_0, long on_1, const char *what)
+/* How many pages fallocate() takes of each node for the first @wanted. */
+static void take_pages(int fd, long wanted, long *taken, const char *what)
 {
 	struct pool before = read_pool(), after;
-	int fd = new_file();
+	int nid;
 
 	check(!allocate(fd, 0, 0, wanted), "%s: no pages", what);
 	after = read_pool();
-	check(before.node_free[0] - after.node_free[0] == on_0 &&
-	      before.node_free[1] - after.node_free[1] == on_1,
+	for (nid = 0; nid < 2; nid++)
+		taken[nid] = before.node_free[nid] - after.node_free[nid];
+}
+
+static void check_taken(const long *taken, long on_0, long on_1,
+			const char *what)
+{
+	check(taken[0] == on_0 && taken[1] == on_1,
 	      "%s: %ld pages of node 0 and %ld of node 1, not %ld and %ld",
-	      what, before.node_free[0] - after.node_free[0],
-	      before.node_free[1] - after.node_free[1], on_0, on_1);
+	      what, taken[0], taken[1], on_0, on_1);
+}
+
+/* A file of @wanted pages has @on_0 of node 0 and @on_1 of node 1. */
+static void check_nodes(long wanted, long on_0, long on_1, const char *what)
+{
+	long taken[2];
+	int fd = new_file();
+
+	take_pages(fd, wanted, taken, what);
+	check_taken(taken, on_0, on_1, what);
 	close(fd);
 }
 
@@ -696,12 +800,6 @@ static void check_bound(const char *what)
 	check(file_pages(fd) == PER_NODE, "%s: %ld pages", what,
 	      file_pages(fd));
 	close(fd);
-}
-
-static void set_policy(int mode, unsigned long nodes)
-{
-	check(!syscall(SYS_set_mempolicy, mode, &nodes, 8 * sizeof(nodes)),
-	      "set_mempolicy: %s", strerror(errno));
 }
 
 static void policy_child(void)
@@ -721,8 +819,7 @@ static void test_policy(void)
 	in_child(policy_child);
 }
 
-/* Run on the CPUs of node @nid only. */
-static void stay_on_node(int nid)
+static cpu_set_t cpus_of_node(int nid)
 {
 	char path[64];
 	cpu_set_t set;
@@ -735,39 +832,92 @@ static void stay_on_node(int nid)
 		if (!access(path, F_OK))
 			CPU_SET(cpu, &set);
 	}
-	check(!sched_setaffinity(0, sizeof(set), &set), "affinity: %s",
+	return set;
+}
+
+static void run_on(const cpu_set_t *set)
+{
+	check(!sched_setaffinity(0, sizeof(*set), set), "affinity: %s",
 	      strerror(errno));
+}
+
+/*
+ * Start on a CPU of node @nid, where there is no other for helpers: they may run
+ * on the other node only.  Returns the CPU.
+ */
+static int start_on_node(int nid)
+{
+	cpu_set_t near = cpus_of_node(nid), all = cpus_of_node(!nid), one;
+	int cpu = 0;
+
+	while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &near))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	run_on(&one);
+	CPU_SET(cpu, &all);
+	run_on(&all);
+	return cpu;
+}
+
+/*
+ * fallocate() as above.  Returns whether it says something: the caller did not
+ * move, and helpers took part, if there are any.
+ */
+static bool take_from_node(int fd, int nid, long wanted, long *taken)
+{
+	long chunks = read_stat("helper_chunks");
+	int cpu = start_on_node(nid);
+
+	take_pages(fd, wanted, taken, "node of the caller");
+	return sched_getcpu() == cpu &&
+	       (chunks < 0 || read_stat("helper_chunks") > chunks);
+}
+
+#define MAPPED		60	/* pages, of which some are faulted in */
+#define FAULTED		20
+
+/* Returns whether it says something. */
+static bool mbind_round(void)
+{
+	unsigned long nodes = 1 << 1;
+	struct pool before = read_pool(), after;
+	int fd = new_file();
+	long taken[2];
+	char *addr;
+	bool said;
+
+	ftruncate(fd, MAPPED * page_size);
+	addr = map_file(fd, 0, MAPPED, 0);
+	check(!syscall(SYS_mbind, addr, MAPPED * page_size, MPOL_BIND, &nodes,
+		       8 * sizeof(nodes), 0), "mbind: %s", strerror(errno));
+	memset(addr, 1, FAULTED * page_size);
+	after = read_pool();
+	check(before.node_free[1] - after.node_free[1] == FAULTED,
+	      "%ld pages faulted in from node 1",
+	      before.node_free[1] - after.node_free[1]);
+	said = take_from_node(fd, 0, MAPPED, taken);
+	if (said)
+		check_taken(taken, MAPPED - FAULTED, 0, "mbind");
+	after = read_pool();
+	check(!after.reserved, "%ld reserved", after.reserved);
+	check(addr[0] == 1 && addr[FAULTED * page_size - 1] == 1,
+	      "lost contents");
+	check_zero(fd, FAULTED, MAPPED);
+	unmap(addr, MAPPED);
+	close(fd);
+	return said;
 }
 
 /* mbind() of a mapping is for faults; fallocate() does not look at it. */
 static void mbind_child(void)
 {
-	unsigned long nodes = 1 << 1;
-	struct pool before, after;
-	int fd = new_file();
-	char *addr;
+	bool said = false;
+	int i;
 
-	stay_on_node(0);
-	before = read_pool();
-	ftruncate(fd, 40 * page_size);
-	addr = map_file(fd, 0, 40, 0);
-	check(!syscall(SYS_mbind, addr, 40 * page_size, MPOL_BIND, &nodes,
-		       8 * sizeof(nodes), 0), "mbind: %s", strerror(errno));
-	memset(addr, 1, 20 * page_size);
-	after = read_pool();
-	check(before.node_free[1] - after.node_free[1] == 20,
-	      "%ld pages faulted in from node 1",
-	      before.node_free[1] - after.node_free[1]);
-	check(!allocate(fd, 0, 0, 40), "no pages");
-	after = read_pool();
-	check(before.node_free[0] - after.node_free[0] == 20,
-	      "%ld pages allocated from node 0",
-	      before.node_free[0] - after.node_free[0]);
-	check(!after.reserved, "%ld reserved", after.reserved);
-	check(addr[0] == 1 && addr[20 * page_size - 1] == 1, "lost contents");
-	check_zero(fd, 20, 40);
-	unmap(addr, 40);
-	close(fd);
+	for (i = 0; i < 20 && !said; i++)
+		said = mbind_round();
+	check(said, "the caller moved, or no helper took part");
 }
 
 static void test_mbind(void)
@@ -775,22 +925,40 @@ static void test_mbind(void)
 	in_child(mbind_child);
 }
 
-static int local_node;
+/* Pages come from the node where the caller runs. */
+static void check_local(int nid, long wanted)
+{
+	long taken[2], near = wanted < PER_NODE ? wanted : PER_NODE;
+	bool said = false;
+	int i, fd;
 
-/* Without a policy pages come from the node where the caller runs. */
+	for (i = 0; i < 20 && !said; i++) {
+		fd = new_file();
+		said = take_from_node(fd, nid, wanted, taken);
+		close(fd);
+	}
+	check(said, "the caller moved, or no helper took part");
+	check_taken(taken, nid ? wanted - near : near,
+		    nid ? near : wanted - near, "local");
+}
+
 static void local_child(void)
 {
-	stay_on_node(local_node);
-	check_nodes(PER_NODE, local_node ? 0 : PER_NODE,
-		    local_node ? PER_NODE : 0, "local");
-	check_nodes(PER_NODE + 20, local_node ? 20 : PER_NODE,
-		    local_node ? PER_NODE : 20, "local and more");
+	int nid;
+
+	for (nid = 0; nid < 2; nid++) {
+		/* No policy is another thing than the one that says the same. */
+		set_policy(MPOL_DEFAULT, 0);
+		check_local(nid, PER_NODE);
+		check_local(nid, PER_NODE + 20);
+		set_policy(MPOL_LOCAL, 0);
+		check_local(nid, PER_NODE);
+	}
 }
 
 static void test_local(void)
 {
-	for (local_node = 0; local_node < 2; local_node++)
-		in_child(local_child);
+	in_child(local_child);
 }
 
 static void cpuset_child(void)
@@ -854,11 +1022,13 @@ static const struct test_case cases[] = {
 	{ "an error leaves no more than one thread would", test_no_more },
 	{ "reserved pages come first", test_reserved_first },
 	{ "surplus pages", test_surplus },
+	{ "surplus pages of a node", test_surplus_bound, one_node },
 	{ "file size limit", test_rlimit },
 	{ "seals", test_seals },
 	{ "size limited mount", test_size_mount },
 	{ "mount with reserved pages", test_min_size_mount },
 	{ "a signal ends it and the size is set", test_signal },
+	{ "a signal ends it soon", test_signal_soon },
 	{ "a killed process leaves nothing", test_kill },
 	{ "the cgroup is charged and its limits hold", test_group, no_group },
 	{ "what cannot be inserted leaves nothing", test_not_inserted,

@@ -21,7 +21,9 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <linux/mempolicy.h>
 
 #include "../kselftest.h"
 #include "rounds.h"
@@ -262,6 +264,19 @@ static inline bool is_zero(const char *addr, size_t size)
 	while (word < end)
 		seen |= *word++;
 	return !seen;
+}
+
+/* ---- Where pages come from ---------------------------------------------- */
+
+static inline const char *one_node(void)
+{
+	return nr_nodes < 2 ? "one node" : NULL;
+}
+
+static inline void set_policy(int mode, unsigned long nodes)
+{
+	check(!syscall(SYS_set_mempolicy, mode, &nodes, 8 * sizeof(nodes)),
+	      "set_mempolicy: %s", strerror(errno));
 }
 
 /* ---- Children ----------------------------------------------------------- */

@@ -11,10 +11,10 @@
 
 /* A minimum chunk is 8 pages.  SPARE is what others may be about to free. */
 #define PAGES		40	/* of a file */
-#define SPARE		8	/* of the pool besides */
+#define SPARE		12	/* of the pool besides */
 #define RESERVED	16	/* of a file whose pages are reserved */
-#define FREE_ROUNDS	500	/* of two cases, beside more of others */
-#define FAULT_ROUNDS	200
+#define FREE_ROUNDS	1000	/* of two cases, beside more of others */
+#define FAULT_ROUNDS	300
 #define EPOCHS		10
 #define HOLES		3	/* a round */
 #define NR_FAULTERS	2
@@ -25,8 +25,11 @@ static int fd = -1;
 static char *map;
 static long fault_pages;		/* faults are at the first so many pages */
 
-enum { FAULTS, PUNCHES, TRUNCATIONS, ALLOCATIONS, NR_ROUNDS };
+enum { FAULTS, PUNCHES, TRUNCATIONS, ALLOCATIONS, READS, COPIES, NR_ROUNDS };
 static unsigned long rounds[NR_ROUNDS];
+static const char * const round_names[NR_ROUNDS] = {
+	"faults", "holes", "truncations", "allocations", "reads", "copies",
+};
 
 static void count(int what)
 {
@@ -59,38 +62,90 @@ static bool running(void)
 }
 
 /* Page @i holds zeroes and its own number, whoever wrote that. */
-static void use_words(long i)
+static void check_word(uint64_t found, long i)
 {
-	uint64_t *word = (uint64_t *)(map + i * page_size);
-	uint64_t found;
+	check(!found || found == (uint64_t)i + 1, "page %ld holds %#llx", i,
+	      (unsigned long long)found);
+}
+
+/* @addr is where page @i is mapped. */
+static void use_words(char *addr, long i, bool set)
+{
+	uint64_t *word = (uint64_t *)addr;
 	int w;
 
 	for (w = 0; w < WORDS; w++, word += page_size / sizeof(*word) / WORDS) {
-		found = __atomic_load_n(word, __ATOMIC_RELAXED);
-		check(!found || found == (uint64_t)i + 1,
-		      "page %ld holds %#llx", i, (unsigned long long)found);
-		__atomic_store_n(word, i + 1, __ATOMIC_RELAXED);
+		check_word(__atomic_load_n(word, __ATOMIC_RELAXED), i);
+		if (set)
+			__atomic_store_n(word, i + 1, __ATOMIC_RELAXED);
 	}
 }
 
-static void use_page(long i)
+static void use_page(char *addr, long i, bool set)
 {
 	if (sigsetjmp(bus_jump, 1))
 		check(false, "SIGBUS at page %ld", i);
 	else
-		use_words(i);
+		use_words(addr, i, set);
 }
 
 static void *fault_worker(void *arg)
 {
 	unsigned int seed = (unsigned long)arg + 1;
+	long i;
 
 	while (running()) {
-		use_page(draw(&seed) % fault_pages);
+		i = draw(&seed) % fault_pages;
+		use_page(map + i * page_size, i, true);
 		count(FAULTS);
 		/* Holes are few, and helpers need an idle CPU at times. */
 		if (!(draw(&seed) % 4))
 			usleep(50);
+	}
+	return NULL;
+}
+
+/* pread() instead of a fault: the last word, which is cleared last, or any. */
+static void *read_worker(void *arg)
+{
+	unsigned int seed = (unsigned long)arg + 1;
+	uint64_t word;
+	long i, at;
+
+	while (running()) {
+		i = draw(&seed) % fault_pages;
+		at = draw(&seed) % WORDS * (page_size / WORDS);
+		if (draw(&seed) % 2)
+			at = page_size - sizeof(word);
+		check(pread(fd, &word, sizeof(word), i * page_size + at) ==
+		      sizeof(word), "pread: %s", strerror(errno));
+		check_word(word, i);
+		count(READS);
+		usleep(20);
+	}
+	return NULL;
+}
+
+/* A private mapping of a page, as the file has it, and a copy of that. */
+static void *copy_worker(void *arg)
+{
+	unsigned int seed = (unsigned long)arg + 1;
+	char *addr;
+	long i;
+
+	while (running()) {
+		i = draw(&seed) % fault_pages;
+		addr = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_NORESERVE, fd, i * page_size);
+		check(addr != MAP_FAILED, "mmap: %s", strerror(errno));
+		if (addr == MAP_FAILED)
+			break;
+		use_page(addr, i, false);
+		if (!(draw(&seed) % 4))
+			use_page(addr, i, true);
+		unmap(addr, 1);
+		count(COPIES);
+		usleep(500);
 	}
 	return NULL;
 }
@@ -105,7 +160,7 @@ static void *punch_worker(void *arg)
 		first = draw(&seed) % PAGES;
 		error = allocate(fd, FALLOC_FL_PUNCH_HOLE |
 				 FALLOC_FL_KEEP_SIZE, first,
-				 1 + draw(&seed) % 4);
+				 1 + draw(&seed) % 2);
 		check(!error, "punch: %s", strerror(error));
 		count(PUNCHES);
 		usleep(draw(&seed) % 1000);
@@ -181,22 +236,61 @@ static void wait_for_holes(void)
 	}
 }
 
-/* A race without helpers says nothing of them; there were @before chunks. */
-static void check_raced(long before)
+/*
+ * fallocate() for the file.  Returns whether pages were missing and helpers
+ * finished chunks meanwhile, or whether there can be no helpers.
+ */
+static bool allocate_round(void)
 {
-	long chunks = read_stat("helper_chunks") - before;
+	long chunks = read_stat("helper_chunks");
+	long missing = PAGES - file_pages(fd);
+	int error = allocate(fd, 0, 0, PAGES);
 
-	if (before < 0)
-		return;
-	ksft_print_msg("helpers finished %ld chunks\n", chunks);
-	check(chunks > 0, "no helper took part");
+	check(!error, "fallocate: %s", strerror(error));
+	return chunks < 0 ||
+	       (missing > 0 && read_stat("helper_chunks") > chunks);
+}
+
+/*
+ * At least @nr rounds, and more until helpers took part in one: without them a
+ * race says nothing of them, and the CPUs may be taken for a while.
+ */
+static void run_epoch(int nr)
+{
+	long n, helped = 0;
+
+	for (n = 0; n < nr || (!helped && n < 10 * nr); n++) {
+		helped += allocate_round();
+		wait_for_holes();
+	}
+	check(helped, "no helper took part in %ld rounds", n);
+}
+
+/* Those that raced did what they were there for, again and again. */
+static void check_counts(void *(**others)(void *), unsigned int nr, int least)
+{
+	static void *(* const worker[NR_ROUNDS])(void *) = {
+		fault_worker, punch_worker, truncate_worker, allocate_worker,
+		read_worker, copy_worker,
+	};
+	unsigned int i, what;
+
+	for (what = 0; what < NR_ROUNDS; what++) {
+		for (i = 0; i < nr && others[i] != worker[what]; i++)
+			;
+		if (i == nr)
+			continue;
+		ksft_print_msg("%lu %s\n", counted(what), round_names[what]);
+		check(counted(what) >= (unsigned long)least,
+		      "%lu %s in %d rounds", counted(what), round_names[what],
+		      least);
+	}
 }
 
 /* One allocator works for so many rounds against @others. */
 static void free_for_all(void *(**others)(void *), unsigned int nr)
 {
-	long n, helped = read_stat("helper_chunks");
-	int error, nr_rounds = rounds_here(FREE_ROUNDS);
+	int nr_rounds = rounds_here(FREE_ROUNDS);
 	struct pool before = read_pool();
 	pthread_t threads[8];
 	unsigned int i, epoch;
@@ -213,20 +307,13 @@ static void free_for_all(void *(**others)(void *), unsigned int nr)
 		__atomic_store_n(&done, false, __ATOMIC_RELAXED);
 		for (i = 0; i < nr; i++)
 			start(&threads[i], others[i], epoch * nr + i);
-		for (n = 0; n < nr_rounds / EPOCHS; n++) {
-			error = allocate(fd, 0, 0, PAGES);
-			check(!error, "fallocate: %s", strerror(error));
-			wait_for_holes();
-		}
+		run_epoch(nr_rounds / EPOCHS);
 		__atomic_store_n(&done, true, __ATOMIC_RELAXED);
 		for (i = 0; i < nr; i++)
 			pthread_join(threads[i], NULL);
 		check_rest(&before);
 	}
-	ksft_print_msg("%d rounds, %lu faults, %lu holes, %lu truncations, %lu others\n",
-		       nr_rounds, counted(FAULTS), counted(PUNCHES),
-		       counted(TRUNCATIONS), counted(ALLOCATIONS));
-	check_raced(helped);
+	check_counts(others, nr, nr_rounds / 4);
 	unmap(map, PAGES);
 	close(fd);
 }
@@ -234,7 +321,7 @@ static void free_for_all(void *(**others)(void *), unsigned int nr)
 static void test_punch(void)
 {
 	void *(*others[])(void *) = {
-		fault_worker, punch_worker, punch_worker,
+		fault_worker, punch_worker, read_worker, copy_worker,
 	};
 
 	fault_pages = PAGES;
@@ -259,22 +346,26 @@ static int ready, go;
 static void *fault_all(void *arg)
 {
 	bool down = (unsigned long)arg & 1;
-	long i;
+	long i, n;
 
 	__atomic_add_fetch(&ready, 1, __ATOMIC_ACQ_REL);
 	while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
 		sched_yield();
-	for (i = 0; i < RESERVED; i++)
-		use_page(down ? RESERVED - 1 - i : i);
+	for (n = 0; n < RESERVED; n++) {
+		i = down ? RESERVED - 1 - n : n;
+		use_page(map + i * page_size, i, true);
+	}
 	return NULL;
 }
 
 /*
  * The pool has just the pages that the mapping has reserved, so a reservation
- * that is used twice makes one fail.
+ * that is used twice makes one fail.  Returns whether helpers took part, or none
+ * can.
  */
-static void reservation_round(void)
+static bool reservation_round(void)
 {
+	long chunks = read_stat("helper_chunks");
 	pthread_t threads[NR_FAULTERS];
 	unsigned long i;
 	struct pool now;
@@ -303,18 +394,19 @@ static void reservation_round(void)
 	check(file_pages(fd) == RESERVED, "%ld pages", file_pages(fd));
 	unmap(map, RESERVED);
 	close(fd);
+	return chunks < 0 || read_stat("helper_chunks") > chunks;
 }
 
 static void test_reservations(void)
 {
-	long helped = read_stat("helper_chunks");
-	int i, nr = rounds_here(FAULT_ROUNDS);
+	int i, nr = rounds_here(FAULT_ROUNDS), helped = 0;
 	int other = new_file();
 
 	check(!allocate(other, 0, 0, read_pool().free - RESERVED), "no pages");
-	for (i = 0; i < nr && !failures; i++)
-		reservation_round();
-	check_raced(helped);
+	for (i = 0; (i < nr || (!helped && i < 10 * nr)) && !failures; i++)
+		helped += reservation_round();
+	ksft_print_msg("%d rounds, %d with helpers\n", i, helped);
+	check(helped, "no helper took part");
 	close(other);
 }
 
