@@ -13,7 +13,7 @@
 #define PAGES		40	/* of a file */
 #define SPARE		12	/* of the pool besides */
 #define RESERVED	16	/* of a file whose pages are reserved */
-#define FREE_ROUNDS	1000	/* of two cases, beside more of others */
+#define FREE_ROUNDS	700	/* of two cases, beside more of others */
 #define FAULT_ROUNDS	300
 #define EPOCHS		10
 #define HOLES		3	/* a round */
