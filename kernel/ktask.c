@@ -224,7 +224,7 @@ static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
  * @kt_next_look: jiffies at which to look for idle CPUs again (A)
  * @kt_nr_helpers: helpers QUEUED or JOINED (L, read without it as a guess)
  * @kt_nr_queued: those of them QUEUED (L, likewise)
- * @kt_vain: helpers in a row that left when they came (L, likewise)
+ * @kt_vain: helpers in a row that left without a chunk (L, likewise)
  * @kt_active: threads that have begun a chunk and not left (L)
  * @kt_threads: most of them at a time (L)
  * @kt_waiting: the caller waits for helpers, no more may be queued (L)
@@ -1153,8 +1153,11 @@ static bool ktask_follow_cpus(struct ktask_work *kw)
 }
 
 /*
- * Before each chunk: count helper @kw where it runs.  It may have followed its
- * caller, and with workqueue.disable_numa workers may run on any node.
+ * Before each chunk: count helper @kw where it runs.  That need not be the node
+ * that its item was queued on: it may have followed its caller; with
+ * workqueue.disable_numa workers may run on any; and an item that is queued while
+ * its last worker is just about to finish with it goes to that one.  Not before
+ * ktask_follow_cpus(), as cpusets may have left the worker on another node.
  */
 static void ktask_follow_node(struct ktask_work *kw)
 {
@@ -1221,6 +1224,7 @@ static int ktask_do_chunk(struct ktask_thread *kh, bool helper)
 static void ktask_begin(struct ktask_task *kt)
 {
 	spin_lock_bh(&ktask_lock);
+	WRITE_ONCE(kt->kt_vain, 0);
 	kt->kt_active++;
 	kt->kt_threads = max(kt->kt_threads, kt->kt_active);
 	spin_unlock_bh(&ktask_lock);
@@ -1293,17 +1297,11 @@ static struct ktask_node *ktask_most_left(struct ktask_task *kt, int nid)
 
 /* ---- Helpers ------------------------------------------------------------ */
 
-/*
- * A worker has got to run.  Its node need not be the one that the item was
- * queued on: NUMA affinity of workqueues may be off, and an item that is queued
- * while its last worker is just about to finish with it goes there.
- */
-static void ktask_settle(struct ktask_work *kw)
+/* A helper of the task leaves without having done a chunk. */
+static void ktask_came_in_vain(struct ktask_task *kt)
 {
 	lockdep_assert_held(&ktask_lock);
-	kw->kw_state = KTASK_WORK_JOINED;
-	ktask_count_queued(kw, -1);
-	ktask_recharge(kw, numa_node_id());
+	WRITE_ONCE(kt->kt_vain, min(kt->kt_vain + 1, KTASK_MAX_VAIN));
 }
 
 /*
@@ -1320,13 +1318,13 @@ static bool ktask_helper_join(struct ktask_work *kw)
 	if (kw->kw_state == KTASK_WORK_DETACHED)
 		goto out;
 	kt = kh->kh_task;
-	ktask_settle(kw);
+	kw->kw_state = KTASK_WORK_JOINED;
+	ktask_count_queued(kw, -1);
 	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0))) {
-		WRITE_ONCE(kt->kt_vain, min(kt->kt_vain + 1, KTASK_MAX_VAIN));
+		ktask_came_in_vain(kt);
 		ktask_unlink(kw);
 		kw->kw_state = KTASK_WORK_LEFT;
 	} else {
-		WRITE_ONCE(kt->kt_vain, 0);
 		ktask_stat_add(KTASK_STAT_HELPERS_JOINED, 1);
 		kw->kw_helper = current;
 		kw->kw_own_prio = ktask_lent_prio(current);
@@ -1389,6 +1387,8 @@ static bool ktask_helper_leave(struct ktask_work *kw, struct ktask_node *kn,
 	ktask_account(kt, kh);
 	ktask_stat_add(KTASK_STAT_HELPER_CHUNKS, kh->kh_chunks);
 	ktask_stat_add(KTASK_STAT_HELPERS_WORKED, !!kh->kh_chunks);
+	if (kw->kw_unwanted && !kh->kh_chunks)
+		ktask_came_in_vain(kt);
 	ktask_unlink(kw);
 	kw->kw_state = KTASK_WORK_LEFT;
 	if (nid != NUMA_NO_NODE && ktask_add_helper(kt, kn, nid))
