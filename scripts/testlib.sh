@@ -68,11 +68,13 @@ plan_read()
 	done <"$file"
 }
 
-# kselftests KERNEL: builds and installs them for plan_boot.
+# kselftests KERNEL: builds and installs them for plan_boot; all of them, as lib.mk
+# does not know what they include.
 kselftests()
 {
 	local tests=$linux/tools/testing/selftests out=$build/$1
 
+	rm -rf "$out/kselftest.build" "$out/kselftest"
 	make -C "$linux" O="$out" ARCH=x86_64 headers
 	make -C "$tests" O="$out/kselftest.build" TARGETS=ktask \
 		KHDR_INCLUDES="-isystem $out/usr/include" \
