@@ -1038,7 +1038,7 @@ static void *churn_worker(void *arg)
 	unsigned int nr;
 	int i, j;
 
-	for (i = 0; i < CHURN_EPOCHS; i++) {
+	for (i = 0; i < rounds_here(CHURN_EPOCHS); i++) {
 		/* Something to be counted while the main thread looks. */
 		nr = xorshift(&worker->seed) % CHURN_PAGES;
 		held = nr ? map_pages(nr, MAP_LOCKED) : MAP_FAILED;
@@ -1133,7 +1133,7 @@ static void test_churn(void)
 		pthread_create(&workers[i].thread, NULL, churn_worker,
 			       &workers[i]);
 	}
-	for (i = 0; i < CHURN_EPOCHS; i++) {
+	for (i = 0; i < rounds_here(CHURN_EPOCHS); i++) {
 		pthread_barrier_wait(&churn_barrier);
 		for (sum = 0, j = 0; j < nr_workers; j++)
 			sum += workers[j].held;
