@@ -13,7 +13,7 @@
 
 #include "context.h"
 
-#define MEGABYTE	(1L << 20)
+#define MEGABYTE	1048576L
 /*
  * What a task may find free; more than that, in units of a page; and half of it,
  * behind the first chunks of all threads.
@@ -133,10 +133,9 @@ static void *read_always(void *unused)
 static int alloc_all_with_threads(void)
 {
 	pthread_t thread;
+	int ret = pthread_create(&thread, NULL, read_always, NULL);
 
-	if (pthread_create(&thread, NULL, read_always, NULL))
-		return EAGAIN;
-	return alloc_all();
+	return ret ? ret : alloc_all();
 }
 
 /* -------------------------------------------------------------------------
