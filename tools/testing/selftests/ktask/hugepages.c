@@ -928,10 +928,12 @@ static void test_mbind(void)
 /* Pages come from the node where the caller runs. */
 static void check_local(int nid, long wanted)
 {
-	long taken[2], near = wanted < PER_NODE ? wanted : PER_NODE;
+	long taken[2], near = PER_NODE;
 	bool said = false;
 	int i, fd;
 
+	if (near > wanted)
+		near = wanted;
 	for (i = 0; i < 20 && !said; i++) {
 		fd = new_file();
 		said = take_from_node(fd, nid, wanted, taken);
