@@ -12,8 +12,9 @@
  *   noted before the first chunk.
  *
  * - what others may change while the task runs: membership in cgroups, that for
- *   I/O always, and the memory policy and nodes of the caller.  The code that wants to know follows
- *   task_struct.ktask_context to the caller each time, see ktask_origin().
+ *   I/O always, and the memory policy and nodes of the caller.  The code that
+ *   wants to know follows task_struct.ktask_context to the caller each time, see
+ *   ktask_origin().
  *
  * - CPUs, see ktask_follow_cpus() in ktask.c.
  *
