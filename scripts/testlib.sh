@@ -81,8 +81,8 @@ kselftests()
 		INSTALL_PATH="$out/kselftest" install
 }
 
-# plan_boot KERNEL GUEST: runs what plan_read left and adds its rows.  A debug
-# kernel gets three times the time.
+# plan_boot KERNEL GUEST [REGEX]: runs what plan_read left and adds its rows, up to
+# what REGEX tells.  A debug kernel gets three times the time.
 plan_boot()
 {
 	local kernel=$1 guest=$2 dir=$build/test/$1/$2 args module status=0 new
@@ -92,6 +92,7 @@ plan_boot()
 	      --append "$plan_append" "${plan_vm[@]}")
 	[[ $kernel == ktask ]] || plan_timeout=$((plan_timeout * 3))
 	args+=(--timeout "$plan_timeout")
+	[[ -z ${3-} ]] || args+=(--until "$3")
 	[[ -z $plan_expect ]] || args+=(--expect "$plan_expect")
 	for module in "${plan_modules[@]}"; do
 		module=${module%%:*}

@@ -242,6 +242,8 @@ verdict vm early-end-fails gives 125 'ended before' -- sh -c 'echo b >/proc/sysr
 verdict vm hang-fails gives 124 'did not end' --timeout 20 -- sleep 1000
 verdict vm expected-report vm --expect 'Kernel panic' -- sh -c 'echo c >/proc/sysrq-trigger'
 verdict vm expected-report-missing gives 125 "did not report" --expect 'Kernel panic' -- true
+verdict vm ends-when-seen gives 125 'ended before' --until '^seen [0-9]$' -- \
+	sh -c 'echo seen 1; sleep 1000'
 verdict vm every-report-seen scan_all
 verdict vm healthy-log-passes scan_none
 verdict vm killed-parent dies_with parent

@@ -101,7 +101,7 @@ static void expect_wide_workers(void)
 
 	while (narrow_workers() && tries--)
 		usleep(100000);
-	expect(!narrow_workers(), "%d workers lack a CPU", narrow_workers());
+	check(!narrow_workers(), "%d workers lack a CPU", narrow_workers());
 }
 
 static void test_affinity(void)
@@ -113,8 +113,8 @@ static void test_affinity(void)
 	let_go();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(0, CPU_UNITS, 0x5), "%d units strayed",
-	       strayed(0, CPU_UNITS, 0x5));
+	check(!strayed(0, CPU_UNITS, 0x5), "%d units strayed",
+	      strayed(0, CPU_UNITS, 0x5));
 	expect_wide_workers();
 }
 
@@ -133,12 +133,12 @@ static void test_affinity_shrinks(void)
 
 	start_child();
 	wait_held(CPU_UNITS / 4);
-	expect(!set_cpus(child, 0x5), "sched_setaffinity: %s", strerror(errno));
+	check(!set_cpus(child, 0x5), "sched_setaffinity: %s", strerror(errno));
 	let_go();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(first, CPU_UNITS, 0x5), "%d units strayed",
-	       strayed(first, CPU_UNITS, 0x5));
+	check(!strayed(first, CPU_UNITS, 0x5), "%d units strayed",
+	      strayed(first, CPU_UNITS, 0x5));
 	expect_wide_workers();
 }
 
@@ -156,10 +156,10 @@ static void test_cpuset_cpus(void)
 	let_go();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(0, CPU_UNITS / 2, 0x7), "%d units strayed",
-	       strayed(0, CPU_UNITS / 2, 0x7));
-	expect(!strayed(first, CPU_UNITS, 0x5), "%d units strayed later",
-	       strayed(first, CPU_UNITS, 0x5));
+	check(!strayed(0, CPU_UNITS / 2, 0x7), "%d units strayed",
+	      strayed(0, CPU_UNITS / 2, 0x7));
+	check(!strayed(first, CPU_UNITS, 0x5), "%d units strayed later",
+	      strayed(first, CPU_UNITS, 0x5));
 	group_remove("a");
 	expect_wide_workers();
 }
@@ -179,8 +179,8 @@ static void test_partition(void)
 	let_go();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(first, CPU_UNITS, 0x7), "%d units strayed",
-	       strayed(first, CPU_UNITS, 0x7));
+	check(!strayed(first, CPU_UNITS, 0x7), "%d units strayed",
+	      strayed(first, CPU_UNITS, 0x7));
 	group_write("b", "cpuset.cpus.partition", "member");
 	group_remove("b");
 	expect_wide_workers();
@@ -200,14 +200,14 @@ static void test_cpu_off(void)
 	start_child();
 	wait_held(CPU_UNITS / 4);
 	left = read_key(stats, "helpers_left_cpus");
-	expect(!write_file(online, "0"), "%s: %s", online, strerror(errno));
+	check(!write_file(online, "0"), "%s: %s", online, strerror(errno));
 	let_go();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(first, CPU_UNITS, 0x1), "%d units strayed",
-	       strayed(first, CPU_UNITS, 0x1));
-	expect(read_key(stats, "helpers_left_cpus") > left, "nobody left");
-	expect(!write_file(online, "1"), "%s: %s", online, strerror(errno));
+	check(!strayed(first, CPU_UNITS, 0x1), "%d units strayed",
+	      strayed(first, CPU_UNITS, 0x1));
+	check(read_key(stats, "helpers_left_cpus") > left, "nobody left");
+	check(!write_file(online, "1"), "%s: %s", online, strerror(errno));
 	expect_wide_workers();
 }
 
@@ -215,11 +215,11 @@ static void test_pinned(void)
 {
 	long pinned = read_key(stats, "serial_pinned");
 
-	expect(!set_cpus(0, 0x1), "sched_setaffinity: %s", strerror(errno));
-	expect(!run("work=spin size=100"), "%s", strerror(errno));
-	expect(!read_units(), "helpers did %d units", nr_helped);
-	expect(read_key(stats, "serial_pinned") == pinned + 1,
-	       "it was no plain call");
+	check(!set_cpus(0, 0x1), "sched_setaffinity: %s", strerror(errno));
+	check(!run("work=spin size=100"), "%s", strerror(errno));
+	check(!read_units(), "helpers did %d units", nr_helped);
+	check(read_key(stats, "serial_pinned") == pinned + 1,
+	      "it was no plain call");
 	set_cpus(0, 0xf);
 }
 
@@ -234,17 +234,17 @@ static void test_workqueue_cpumask(void)
 	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
 	pid_t child = make_child(spin_held);
 
-	expect(!write_file(mask, "5"), "%s", mask);
+	check(!write_file(mask, "5"), "%s", mask);
 	start_child();
 	wait_held(CPU_UNITS / 4);
-	expect(!write_file(mask, "a"), "%s", mask);
+	check(!write_file(mask, "a"), "%s", mask);
 	let_go();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(0, CPU_UNITS / 2, 0x5), "%d units strayed",
-	       strayed(0, CPU_UNITS / 2, 0x5));
-	expect(!strayed(first, CPU_UNITS, 0xa), "%d units strayed later",
-	       strayed(first, CPU_UNITS, 0xa));
+	check(!strayed(0, CPU_UNITS / 2, 0x5), "%d units strayed",
+	      strayed(0, CPU_UNITS / 2, 0x5));
+	check(!strayed(first, CPU_UNITS, 0xa), "%d units strayed later",
+	      strayed(first, CPU_UNITS, 0xa));
 	write_file(mask, "f");
 	expect_wide_workers();
 }
@@ -262,12 +262,12 @@ static void test_isolated(void)
 {
 	pid_t child = make_child(spin_anywhere);
 
-	expect(!set_cpus(child, 0xf), "sched_setaffinity: %s", strerror(errno));
+	check(!set_cpus(child, 0xf), "sched_setaffinity: %s", strerror(errno));
 	start_child();
 	expect_end(child, 0);
 	expect_helped(CPU_UNITS);
-	expect(!strayed(0, CPU_UNITS, 0x5), "%d units on isolated CPUs",
-	       strayed(0, CPU_UNITS, 0x5));
+	check(!strayed(0, CPU_UNITS, 0x5), "%d units on isolated CPUs",
+	      strayed(0, CPU_UNITS, 0x5));
 }
 
 /* -------------------------------------------------------------------------
@@ -304,7 +304,7 @@ static void test_kernel_memory(void)
 	expect_end(child, 0);
 	expect_helped(ALLOC_UNITS);
 	charged = group_kernel("a");
-	expect(most_of(charged, ALLOC_UNITS), "%ld bytes charged", charged);
+	check(most_of(charged, ALLOC_UNITS), "%ld bytes charged", charged);
 
 	/* Without the flag the same is charged to nobody: this test can fail. */
 	child = make_child(alloc_uncharged);
@@ -313,7 +313,7 @@ static void test_kernel_memory(void)
 	expect_end(child, 0);
 	expect_helped(ALLOC_UNITS);
 	charged = group_kernel("a");
-	expect(!most_of(charged, ALLOC_UNITS), "%ld bytes charged", charged);
+	check(!most_of(charged, ALLOC_UNITS), "%ld bytes charged", charged);
 	run("size=1");
 	group_remove("a");
 }
@@ -346,10 +346,10 @@ static void test_faults(void)
 	group_enter("a", child);
 	start_child();
 	waitpid(child, &status, WUNTRACED);
-	expect(WIFSTOPPED(status), "the caller ended with %d", status);
+	check(WIFSTOPPED(status), "the caller ended with %d", status);
 	expect_helped(FAULT_UNITS);
 	usage = group_usage("a");
-	expect(most_of(usage, FAULT_UNITS), "%ld bytes charged", usage);
+	check(most_of(usage, FAULT_UNITS), "%ld bytes charged", usage);
 	kill(child, SIGCONT);
 	expect_end(child, 0);
 	group_remove("a");
@@ -381,10 +381,10 @@ static void test_page_tables(void)
 	group_enter("a", child);
 	start_child();
 	waitpid(child, &status, WUNTRACED);
-	expect(WIFSTOPPED(status), "the caller ended with %d", status);
+	check(WIFSTOPPED(status), "the caller ended with %d", status);
 	expect_helped(TABLE_UNITS);
 	charged = group_kernel("a");
-	expect(most_of(charged, TABLE_UNITS), "%ld bytes charged", charged);
+	check(most_of(charged, TABLE_UNITS), "%ld bytes charged", charged);
 	kill(child, SIGCONT);
 	expect_end(child, 0);
 	group_remove("a");
@@ -422,11 +422,11 @@ static void test_moved(void)
 	expect_end(child, 0);
 	expect_helped(ALLOC_UNITS);
 	after = group_kernel("b");
-	expect(most_of(before, ALLOC_UNITS / 4), "%ld bytes charged to the first",
-	       before);
-	expect(most_of(after, after_hold(ALLOC_UNITS)),
-	       "%ld bytes charged to the second for %d", after,
-	       after_hold(ALLOC_UNITS));
+	check(most_of(before, ALLOC_UNITS / 4), "%ld bytes charged to the first",
+	      before);
+	check(most_of(after, after_hold(ALLOC_UNITS)),
+	      "%ld bytes charged to the second for %d", after,
+	      after_hold(ALLOC_UNITS));
 	run("size=1");
 	group_remove("a");
 	group_remove("b");
@@ -448,8 +448,8 @@ static void test_removed(void)
 	expect_end(child, 0);
 	expect_helped(ALLOC_UNITS);
 	after = group_kernel("b");
-	expect(most_of(after, after_hold(ALLOC_UNITS)), "%ld bytes charged",
-	       after);
+	check(most_of(after, after_hold(ALLOC_UNITS)), "%ld bytes charged",
+	      after);
 	run("size=1");
 	group_remove("b");
 }
@@ -467,7 +467,7 @@ static void test_limit_raised(void)
 	let_go();
 	expect_end(child, 0);
 	expect_helped(ALLOC_UNITS);
-	expect(!group_oom_kills("a"), "somebody was killed");
+	check(!group_oom_kills("a"), "somebody was killed");
 	run("size=1");
 	group_remove("a");
 }
@@ -485,12 +485,12 @@ static void test_limit_lowered(void)
 	group_limit("a", "12M");
 	let_go();
 	expect_end(child, -SIGKILL);
-	expect(read_units() >= ALLOC_UNITS / 4, "helpers did %d units",
-	       nr_helped);
-	expect(read_number(DEBUGFS "error") == ENOMEM, "errno %ld",
-	       read_number(DEBUGFS "error"));
-	expect(group_oom_kills("a") == 1, "%ld were killed",
-	       group_oom_kills("a"));
+	check(read_units() >= ALLOC_UNITS / 4, "helpers did %d units",
+	      nr_helped);
+	check(read_number(DEBUGFS "error") == ENOMEM, "errno %ld",
+	      read_number(DEBUGFS "error"));
+	check(group_oom_kills("a") == 1, "%ld were killed",
+	      group_oom_kills("a"));
 	run("size=1");
 	group_remove("a");
 }
@@ -575,25 +575,25 @@ static long check_limit(int (*func)(void))
 	serial = hit_limit(func);
 	max_threads = 0;
 	helped = hit_limit(func);
-	expect(nr_helped > 1000, "helpers did %d units", nr_helped);
-	expect(serial.caller == -SIGKILL, "serial: the caller ended with %d",
-	       serial.caller);
-	expect(helped.caller == serial.caller, "the caller ended with %d",
-	       helped.caller);
-	expect(serial.kills == 1, "serial: %ld were killed", serial.kills);
-	expect(helped.kills == serial.kills, "%ld were killed", helped.kills);
-	expect(error_of_killed(serial.error), "serial: errno %ld",
-	       serial.error);
-	expect(error_of_killed(helped.error), "errno %ld", helped.error);
-	expect(serial.bystander && helped.bystander,
-	       "another process was killed");
+	check(nr_helped > 1000, "helpers did %d units", nr_helped);
+	check(serial.caller == -SIGKILL, "serial: the caller ended with %d",
+	      serial.caller);
+	check(helped.caller == serial.caller, "the caller ended with %d",
+	      helped.caller);
+	check(serial.kills == 1, "serial: %ld were killed", serial.kills);
+	check(helped.kills == serial.kills, "%ld were killed", helped.kills);
+	check(error_of_killed(serial.error), "serial: errno %ld",
+	      serial.error);
+	check(error_of_killed(helped.error), "errno %ld", helped.error);
+	check(serial.bystander && helped.bystander,
+	      "another process was killed");
 	return helped.error;
 }
 
 static void test_limit_of_kernel_memory(void)
 {
 	/* Here there is no look at signals. */
-	expect(check_limit(alloc_too_much) == ENOMEM, "not ENOMEM");
+	check(check_limit(alloc_too_much) == ENOMEM, "not ENOMEM");
 }
 
 static void test_limit_of_faults(void)
@@ -626,12 +626,12 @@ static long high_events(void)
 	start_child();
 	wait_held(HIGH_SEEN);
 	events = read_key(group_file("a", "memory.events"), "high");
-	expect(!read_key(group_file("a", "memory.events"), "max"),
-	       "memory.max was hit");
+	check(!read_key(group_file("a", "memory.events"), "max"),
+	      "memory.max was hit");
 	kill(child, SIGKILL);
 	expect_end(child, -SIGKILL);
-	expect(max_threads == 1 || read_units() >= HIGH_SEEN,
-	       "helpers did %d units", nr_helped);
+	check(max_threads == 1 || read_units() >= HIGH_SEEN,
+	      "helpers did %d units", nr_helped);
 	run("size=1");
 	group_remove("a");
 	return events;
@@ -645,9 +645,9 @@ static void test_high(void)
 	serial = high_events();
 	max_threads = 0;
 	helped = high_events();
-	expect(serial > 0, "serial: never throttled");
-	expect(helped > 0, "helpers were never throttled, serial %ld times",
-	       serial);
+	check(serial > 0, "serial: never throttled");
+	check(helped > 0, "helpers were never throttled, serial %ld times",
+	      serial);
 }
 
 /* A chunk that takes minutes if each 128 pages wait for two seconds. */
@@ -671,10 +671,10 @@ static void test_high_killed(void)
 	start_child();
 	wait_held(512);
 	done = read_number(DEBUGFS "progress");
-	expect(done < LONG_CHUNK / 2, "%ld units already, not throttled", done);
+	check(done < LONG_CHUNK / 2, "%ld units already, not throttled", done);
 	kill(child, SIGKILL);
 	expect_end(child, -SIGKILL);
-	expect(read_units() == LONG_CHUNK, "helpers did %d units", nr_helped);
+	check(read_units() == LONG_CHUNK, "helpers did %d units", nr_helped);
 	run("size=1");
 	group_remove("a");
 }
@@ -720,13 +720,13 @@ static void test_huge(void)
 	group_enter("b", child);
 	let_go();
 	waitpid(child, &status, WUNTRACED);
-	expect(WIFSTOPPED(status), "the caller ended with %d", status);
+	check(WIFSTOPPED(status), "the caller ended with %d", status);
 	expect_helped(HUGE_UNITS);
 	second = group_huge("b") / HUGE_PAGE;
 	/* The caller's own chunk comes last, and goes to the second. */
-	expect(first >= HUGE_UNITS / 4, "%ld pages charged to the first", first);
-	expect(first + second == HUGE_UNITS, "%ld and %ld pages charged", first,
-	       second);
+	check(first >= HUGE_UNITS / 4, "%ld pages charged to the first", first);
+	check(first + second == HUGE_UNITS, "%ld and %ld pages charged", first,
+	      second);
 	kill(child, SIGCONT);
 	expect_end(child, 0);
 	group_remove("a");
@@ -749,16 +749,16 @@ static void test_huge_limit(void)
 		group_enter("a", child);
 		start_child();
 		end[threads] = wait_child(child);
-		expect(threads || read_units() >= limit / 2,
-		       "helpers did %d units", nr_helped);
-		expect(read_number(DEBUGFS "progress") <= limit,
-		       "%ld pages of %d", read_number(DEBUGFS "progress"),
-		       limit);
+		check(threads || read_units() >= limit / 2,
+		      "helpers did %d units", nr_helped);
+		check(read_number(DEBUGFS "progress") <= limit,
+		      "%ld pages of %d", read_number(DEBUGFS "progress"),
+		      limit);
 		group_remove("a");
 	}
 	max_threads = 0;
-	expect(end[0] == end[1] && end[0] > 0, "errno %d, serial %d", end[0],
-	       end[1]);
+	check(end[0] == end[1] && end[0] > 0, "errno %d, serial %d", end[0],
+	      end[1]);
 }
 
 /* The group is removed while helpers hold pages of it. */
@@ -779,10 +779,10 @@ static void test_huge_removed(void)
 	group_remove("a");
 	let_go();
 	waitpid(child, &status, WUNTRACED);
-	expect(WIFSTOPPED(status), "the caller ended with %d", status);
+	check(WIFSTOPPED(status), "the caller ended with %d", status);
 	expect_helped(HUGE_UNITS);
 	pages = group_huge("b") / (long)HUGE_PAGE;
-	expect(pages >= HUGE_UNITS / 2, "%ld pages charged", pages);
+	check(pages >= HUGE_UNITS / 2, "%ld pages charged", pages);
 	kill(child, SIGCONT);
 	expect_end(child, 0);
 	group_remove("b");
@@ -804,8 +804,8 @@ static int end_after_limit(unsigned int before, unsigned int after)
 	group_limit_huge("a", after);
 	let_go();
 	waitpid(child, &status, WUNTRACED);
-	expect(read_units() >= HUGE_UNITS / 4, "helpers did %d units",
-	       nr_helped);
+	check(read_units() >= HUGE_UNITS / 4, "helpers did %d units",
+	      nr_helped);
 	if (WIFSTOPPED(status)) {
 		kill(child, SIGCONT);
 		expect_end(child, 0);
@@ -820,11 +820,11 @@ static void test_huge_limit_changed(void)
 	const unsigned int some = HUGE_UNITS * 3 / 4;
 	int end = end_after_limit(some, HUGE_UNITS);
 
-	expect(!end, "errno %d after the limit was raised", end);
+	check(!end, "errno %d after the limit was raised", end);
 	end = end_after_limit(HUGE_UNITS, some);
-	expect(end > 0, "no error after the limit was lowered");
-	expect(read_number(DEBUGFS "progress") <= some, "%ld pages of %u",
-	       read_number(DEBUGFS "progress"), some);
+	check(end > 0, "no error after the limit was lowered");
+	check(read_number(DEBUGFS "progress") <= some, "%ld pages of %u",
+	      read_number(DEBUGFS "progress"), some);
 }
 
 /* -------------------------------------------------------------------------
@@ -856,9 +856,9 @@ static void expect_node(int first, int size, int nid)
 {
 	int helped = helped_in(first, size);
 
-	expect(on_node(first, size, nid) == helped,
-	       "%d of %d pages are on node %d", on_node(first, size, nid),
-	       helped, nid);
+	check(on_node(first, size, nid) == helped,
+	      "%d of %d pages are on node %d", on_node(first, size, nid),
+	      helped, nid);
 }
 
 /* Helpers are on the nodes' CPUs in turn, wherever memory is to go. */
@@ -875,10 +875,10 @@ static int alloc_with_policy(int mode, unsigned long nodes)
 			expect_node(0, NODE_UNITS, nodes >> 1);
 		else if (!ret)
 			/* Each thread has a position of its own. */
-			expect(abs(on_node(0, NODE_UNITS, 0) -
-				   on_node(0, NODE_UNITS, 1)) <= 8,
-			       "%d and %d pages", on_node(0, NODE_UNITS, 0),
-			       on_node(0, NODE_UNITS, 1));
+			check(abs(on_node(0, NODE_UNITS, 0) -
+				  on_node(0, NODE_UNITS, 1)) <= 8,
+			      "%d and %d pages", on_node(0, NODE_UNITS, 0),
+			      on_node(0, NODE_UNITS, 1));
 	}
 	run("size=1");
 	set_policy(MPOL_DEFAULT, 0);
@@ -894,20 +894,20 @@ static void test_policies(void)
 
 	for (i = 0; i < ARRAY_SIZE(modes); i++) {
 		ret = alloc_with_policy(modes[i], 1);
-		expect(!ret, "policy %d: %s", modes[i], strerror(ret));
+		check(!ret, "policy %d: %s", modes[i], strerror(ret));
 		ret = alloc_with_policy(modes[i], 2);
-		expect(!ret, "policy %d: %s", modes[i], strerror(ret));
+		check(!ret, "policy %d: %s", modes[i], strerror(ret));
 	}
 	ret = alloc_with_policy(MPOL_INTERLEAVE, 3);
-	expect(!ret, "interleave: %s", strerror(ret));
+	check(!ret, "interleave: %s", strerror(ret));
 }
 
 /* Without the flag memory is local to the helpers: the case above can fail. */
 static void test_policy_not_wanted(void)
 {
-	expect(!set_policy(MPOL_BIND, 1), "set_mempolicy: %s", strerror(errno));
-	expect(!run("work=alloc size=%d lead=1 node=1", NODE_UNITS), "run: %s",
-	       strerror(errno));
+	check(!set_policy(MPOL_BIND, 1), "set_mempolicy: %s", strerror(errno));
+	check(!run("work=alloc size=%d lead=1 node=1", NODE_UNITS), "run: %s",
+	      strerror(errno));
 	expect_helped(NODE_UNITS);
 	expect_node(0, NODE_UNITS, 1);
 	run("size=1");
@@ -994,19 +994,19 @@ static void test_nested(void)
 	start_child();
 	expect_end(child, 0);
 	expect_helped(NESTED_UNITS);
-	expect(nr_inner >= NESTED_UNITS / 2, "inner helpers did %d units",
-	       nr_inner);
+	check(nr_inner >= NESTED_UNITS / 2, "inner helpers did %d units",
+	      nr_inner);
 	expect_node(0, NESTED_UNITS, 1);
 	charged = group_kernel("a");
-	expect(most_of(charged, NESTED_UNITS), "%ld bytes charged", charged);
+	check(most_of(charged, NESTED_UNITS), "%ld bytes charged", charged);
 
 	child = make_child(fault_nested);
 	group_enter("a", child);
 	start_child();
 	expect_end(child, 0);
 	expect_helped(NESTED_UNITS);
-	expect(nr_inner >= NESTED_UNITS / 2, "inner helpers did %d units",
-	       nr_inner);
+	check(nr_inner >= NESTED_UNITS / 2, "inner helpers did %d units",
+	      nr_inner);
 	run("size=1");
 	group_remove("a");
 }
@@ -1023,15 +1023,15 @@ static void test_creds(void)
 
 	/* Opened as root, written to as somebody else. */
 	fd = open(DEBUGFS "run", O_WRONLY);
-	expect(!seteuid(65534), "seteuid: %s", strerror(errno));
-	expect(dprintf(fd, "size=%d lead=1 flags=%d", size, CREDS) > 0,
-	       "run: %s", strerror(errno));
-	expect(!seteuid(0), "seteuid: %s", strerror(errno));
+	check(!seteuid(65534), "seteuid: %s", strerror(errno));
+	check(dprintf(fd, "size=%d lead=1 flags=%d", size, CREDS) > 0,
+	      "run: %s", strerror(errno));
+	check(!seteuid(0), "seteuid: %s", strerror(errno));
 	close(fd);
 	expect_helped(size);
 	for (i = 0; i < size; i++)
 		wrong += units[i].uid != 65534;
-	expect(!wrong, "%d units were done as somebody else", wrong);
+	check(!wrong, "%d units were done as somebody else", wrong);
 }
 
 static int flags_of_child;
@@ -1059,8 +1059,8 @@ static void expect_stopped(void)
 {
 	long done = read_number(DEBUGFS "progress");
 
-	expect(read_units() >= 100, "helpers did %d units", nr_helped);
-	expect(done <= 200, "%ld units are done", done);
+	check(read_units() >= 100, "helpers did %d units", nr_helped);
+	check(done <= 200, "%ld units are done", done);
 }
 
 static void test_signals(void)
@@ -1073,8 +1073,8 @@ static void test_signals(void)
 	wait_held(100);
 	kill(child, SIGKILL);
 	expect_end(child, -SIGKILL);
-	expect(read_number(DEBUGFS "error") == EINTR, "errno %ld",
-	       read_number(DEBUGFS "error"));
+	check(read_number(DEBUGFS "error") == EINTR, "errno %ld",
+	      read_number(DEBUGFS "error"));
 	expect_stopped();
 
 	flags_of_child = INTERRUPTIBLE;
@@ -1098,23 +1098,23 @@ static void test_enabled(void)
 
 	start_child();
 	wait_held(100);
-	expect(!write_file(PARAMETERS "enabled", "0"), "enabled: %s",
-	       strerror(errno));
+	check(!write_file(PARAMETERS "enabled", "0"), "enabled: %s",
+	      strerror(errno));
 	let_go();
 	expect_end(child, 0);
-	expect(read_units() > 0, "no helper came");
+	check(read_units() > 0, "no helper came");
 	for (i = 200 + IN_FLIGHT(400); i < 400; i++)
 		late += units[i].helper;
-	expect(!late, "helpers did %d units too many", late);
+	check(!late, "helpers did %d units too many", late);
 	for (i = 0; i < 400; i++)
-		expect(units[i].done, "unit %d was not done", i);
+		check(units[i].done, "unit %d was not done", i);
 
-	expect(!run("size=100 work=spin spin=1"), "run: %s", strerror(errno));
-	expect(!read_units(), "helpers did %d units of a task", nr_helped);
+	check(!run("size=100 work=spin spin=1"), "run: %s", strerror(errno));
+	check(!read_units(), "helpers did %d units of a task", nr_helped);
 
-	expect(!write_file(PARAMETERS "enabled", "1"), "enabled: %s",
-	       strerror(errno));
-	expect(!run("size=100 lead=1"), "run: %s", strerror(errno));
+	check(!write_file(PARAMETERS "enabled", "1"), "enabled: %s",
+	      strerror(errno));
+	check(!run("size=100 lead=1"), "run: %s", strerror(errno));
 	expect_helped(100);
 }
 
@@ -1134,27 +1134,22 @@ static void test_oom_disabled(void)
 		group_enter("a", child);
 		start_child();
 		end[threads] = wait_child(child);
-		expect(threads || read_units() > 100, "helpers did %d units",
-		       nr_helped);
+		check(threads || read_units() > 100, "helpers did %d units",
+		      nr_helped);
 		group_remove("a");
 	}
 	max_threads = 0;
-	expect(end[0] == end[1] && end[0] == ENOMEM, "errno %d, serial %d",
-	       end[0], end[1]);
+	check(end[0] == end[1] && end[0] == ENOMEM, "errno %d, serial %d",
+	      end[0], end[1]);
 }
 #endif
 
-struct context_case {
-	const char *name;
-	void (*func)(void);
-};
-
 /* In a guest with isolated CPUs. */
-static const struct context_case isolated_cases[] = {
+static const struct test_case isolated_cases[] = {
 	{ "isolated cpus are left alone", test_isolated },
 };
 
-static const struct context_case all_cases[] = {
+static const struct test_case all_cases[] = {
 	{ "cpus are the callers", test_affinity },
 	{ "cpus that become fewer are followed", test_affinity_shrinks },
 	{ "cpus of the cpuset are followed", test_cpuset_cpus },
@@ -1208,30 +1203,13 @@ static bool has_isolated_cpus(void)
 
 int main(void)
 {
-	const struct context_case *cases = all_cases;
-	unsigned int i, nr = ARRAY_SIZE(all_cases);
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	ksft_print_header();
-	if (access(DEBUGFS "run", W_OK))
-		ksft_exit_skip("test_ktask is not loaded, or no root\n");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 4 ||
-	    access("/sys/devices/system/node/node1", F_OK))
-		ksft_exit_skip("needs four CPUs and two nodes\n");
-	if (!groups_begin())
-		ksft_exit_skip("no cgroup controllers: %s\n", strerror(errno));
+	tasks_begin();
+	groups_begin_or_skip();
 	write_file(NR_HUGEPAGES, "64");
-
-	if (has_isolated_cpus()) {
-		cases = isolated_cases;
-		nr = ARRAY_SIZE(isolated_cases);
-	}
-	ksft_set_plan(nr);
-	for (i = 0; i < nr; i++) {
-		failures = 0;
-		cases[i].func();
-		ksft_test_result(!failures, "%s\n", cases[i].name);
-	}
+	if (has_isolated_cpus())
+		run_cases(isolated_cases, ARRAY_SIZE(isolated_cases));
+	else
+		run_cases(all_cases, ARRAY_SIZE(all_cases));
 	write_file(NR_HUGEPAGES, "0");
 	groups_end();
 	ksft_finished();

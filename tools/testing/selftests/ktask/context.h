@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <linux/mempolicy.h>
 
-#include "../kselftest.h"
+#include "cases.h"
 
 #ifndef CGROUP_VERSION
 #define CGROUP_VERSION	2
@@ -61,17 +61,8 @@ struct unit {
 static struct unit units[MAX_UNITS];
 static int nr_helped;
 static int nr_inner;
-static int failures;
 /* 1 for a task without helpers, to compare with. */
 static int max_threads;
-
-#define expect(cond, fmt, ...) do {					\
-	if (!(cond)) {							\
-		failures++;						\
-		ksft_print_msg("%s:%d: " fmt "\n", __func__, __LINE__,	\
-			       ##__VA_ARGS__);				\
-	}								\
-} while (0)
 
 /* -------------------------------------------------------------------------
  * Files
@@ -162,7 +153,7 @@ static inline void group_write(const char *group, const char *file,
 {
 	int ret = write_file(group_file(group, file), text);
 
-	expect(!ret, "%s of %s to %s: %s", file, group, text, strerror(ret));
+	check(!ret, "%s of %s to %s: %s", file, group, text, strerror(ret));
 }
 
 static inline void group_each(const char *group, int (*func)(const char *dir))
@@ -170,8 +161,8 @@ static inline void group_each(const char *group, int (*func)(const char *dir))
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(controllers); i++) {
-		expect(!func(group_dir(controllers[i], group)), "%s %s: %s",
-		       controllers[i], group, strerror(errno));
+		check(!func(group_dir(controllers[i], group)), "%s %s: %s",
+		      controllers[i], group, strerror(errno));
 		if (CGROUP_VERSION == 2)
 			return;
 	}
@@ -338,7 +329,7 @@ static inline void wait_held(long nr)
 		before = now;
 		now = read_number(DEBUGFS "progress");
 	}
-	expect(tries > 0, "%ld of %ld units", now, nr);
+	check(tries > 0, "%ld of %ld units", now, nr);
 }
 
 /* Read what was done; returns the number of units that helpers did. */
@@ -368,8 +359,8 @@ static inline int read_units(void)
 /* Helpers did most of it, or a case would show nothing. */
 static inline void expect_helped(int size)
 {
-	expect(read_units() >= size / 2, "helpers did %d of %d units",
-	       nr_helped, size);
+	check(read_units() >= size / 2, "helpers did %d of %d units",
+	      nr_helped, size);
 }
 
 /* A child that calls @func and ends with its errno; it waits for start_child(). */
@@ -411,7 +402,7 @@ static inline int wait_child(pid_t pid)
 
 	while (waitpid(pid, &status, WNOHANG) != pid) {
 		if (!tries--) {
-			expect(false, "a caller hangs");
+			check(false, "a caller hangs");
 			kill(pid, SIGKILL);
 			return 1000;
 		}
@@ -424,7 +415,7 @@ static inline void expect_end(pid_t pid, int want)
 {
 	int end = wait_child(pid);
 
-	expect(end == want, "the caller ended with %d, not %d", end, want);
+	check(end == want, "the caller ended with %d, not %d", end, want);
 }
 
 static inline int set_policy(int mode, unsigned long nodes)
@@ -452,6 +443,23 @@ static inline char *map(size_t size, int flags)
 			  MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
 	return addr == MAP_FAILED ? NULL : addr;
+}
+
+/* What all programs need that run tasks with lib/test_ktask.c. */
+static inline void tasks_begin(void)
+{
+	cases_begin();
+	if (access(DEBUGFS "run", W_OK))
+		ksft_exit_skip("test_ktask is not loaded, or no root\n");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 4 ||
+	    access("/sys/devices/system/node/node1", F_OK))
+		ksft_exit_skip("needs four CPUs and two nodes\n");
+}
+
+static inline void groups_begin_or_skip(void)
+{
+	if (!groups_begin())
+		ksft_exit_skip("no cgroup controllers: %s\n", strerror(errno));
 }
 
 #endif /* CONTEXT_H */

@@ -25,31 +25,10 @@
 #include <sys/wait.h>
 #include <linux/mempolicy.h>
 
-#include "../kselftest.h"
-#include "rounds.h"
+#include "cases.h"
 
 #define MAX_NODES	8
 #define STATS		"/sys/kernel/debug/ktask/stats"
-
-struct test_case {
-	const char *name;
-	void (*func)(void);
-	const char *(*unable)(void);	/* why it cannot run here, or NULL */
-};
-
-/*
- * Checks are counted, and the first ones that fail are printed: what is wrong
- * is often wrong for many pages.
- */
-static int failures;
-
-#define check(condition, fmt, ...)					\
-	do {								\
-		if (!(condition) &&					\
-		    __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED) <= 5) \
-			ksft_print_msg("%s:%d: " fmt "\n", __func__,	\
-				       __LINE__, ##__VA_ARGS__);	\
-	} while (0)
 
 /* ---- Files with a number in them ---------------------------------------- */
 
@@ -345,38 +324,24 @@ static inline void check_helped(void (*job)(void), const char *what)
 
 /* ---- Main --------------------------------------------------------------- */
 
-static inline void run_cases(const struct test_case *cases, unsigned int nr)
-{
-	struct pool before;
-	const char *reason;
-	unsigned int i;
-	int failed;
+static struct pool pool_before;
 
-	ksft_set_plan(nr);
-	for (i = 0; i < nr; i++) {
-		reason = NULL;
-		if (cases[i].unable)
-			reason = cases[i].unable();
-		if (reason) {
-			ksft_test_result_skip("%s: %s\n", cases[i].name,
-					      reason);
-			continue;
-		}
-		failed = failures;
-		failures = 0;
-		before = read_pool();
-		cases[i].func();
-		check_pool(&before);
-		ksft_test_result(!failures, "%s\n", cases[i].name);
-		failures += failed;
-	}
+static inline void look_at_pool(void)
+{
+	pool_before = read_pool();
+}
+
+static inline void look_at_pool_again(void)
+{
+	check_pool(&pool_before);
 }
 
 /* @size is that of the pages to test, in bytes. */
 static inline void begin(long size)
 {
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	ksft_print_header();
+	cases_begin();
+	before_case = look_at_pool;
+	after_case = look_at_pool_again;
 	if (geteuid())
 		ksft_exit_skip("mounts need root\n");
 	page_size = size;

@@ -38,8 +38,7 @@
 #include <linux/io_uring.h>
 #include <linux/vfio.h>
 
-#include "../kselftest.h"
-#include "rounds.h"
+#include "cases.h"
 
 #define MAX_GROUPS	4
 #define MAX_WORKERS	8
@@ -198,20 +197,6 @@ static unsigned int xorshift(unsigned int *state)
 	*state ^= *state << 5;
 	return *state;
 }
-
-/*
- * Checks are counted, and the first ones that fail are printed: a race that is
- * lost is lost often.
- */
-static int failures;
-
-#define check(condition, fmt, ...)					\
-	do {								\
-		if (!(condition) &&					\
-		    __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED) <= 5) \
-			ksft_print_msg("%s:%d: " fmt "\n", __func__,	\
-				       __LINE__, ##__VA_ARGS__);	\
-	} while (0)
 
 /* Touches a byte; false if that raised SIGSEGV. */
 static __thread sigjmp_buf segv_jump;
@@ -1373,12 +1358,26 @@ static void test_handover(void)
 		       rounds_here(HANDOVER_ROUNDS), watched);
 }
 
-static const struct {
-	const char *name;
-	void (*func)(void);
-	bool vfio;	/* needs a group */
-	bool lockless;	/* needs charges without mmap_lock */
-} cases[] = {
+static bool mmap_lock;	/* kernels that charge under it, see above */
+
+static const char *unable_vfio(void)
+{
+	return nr_groups ? NULL : no_group;
+}
+
+static const char *unable_lockless(void)
+{
+	return mmap_lock ? "--mmap-lock" : NULL;
+}
+
+static const char *unable_vfio_lockless(void)
+{
+	const char *reason = unable_vfio();
+
+	return reason ? reason : unable_lockless();
+}
+
+static const struct test_case cases[] = {
 	{ "mlock is exact", test_mlock },
 	{ "mmap is exact", test_mmap },
 	{ "mremap is exact", test_mremap },
@@ -1386,26 +1385,24 @@ static const struct {
 	{ "stack growth is exact", test_stack },
 	{ "mlockall and brk are exact", test_mlockall },
 	{ "a forked child starts at zero", test_fork },
-	{ "vfio is exact", test_vfio, true },
-	{ "mlockall respects pinned pages", test_vfio_mlockall, true, true },
+	{ "vfio is exact", test_vfio, unable_vfio },
+	{ "mlockall respects pinned pages", test_vfio_mlockall,
+	  unable_vfio_lockless },
 	{ "one of many gets the last page", test_last_page },
 	{ "the limit holds and the sum is right", test_churn },
 	{ "calls that fail are not seen", test_greedy },
-	{ "pages that change hands stay charged", test_handover, false, true },
+	{ "pages that change hands stay charged", test_handover,
+	  unable_lockless },
 };
 
 int main(int argc, char **argv)
 {
-	bool mmap_lock = argc > 1 && !strcmp(argv[1], "--mmap-lock");
 	struct sigaction action = { .sa_handler = segv_handler };
-	const char *reason;
 	unsigned int i;
-	int failed;
 
+	mmap_lock = argc > 1 && !strcmp(argv[1], "--mmap-lock");
 	page = sysconf(_SC_PAGESIZE);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	ksft_print_header();
-
+	cases_begin();
 	open_groups();
 	if (!getuid())
 		start_pins_child();
@@ -1420,25 +1417,7 @@ int main(int argc, char **argv)
 
 	if (vm_lck())
 		ksft_exit_skip("VmLck is not 0 to begin with\n");
-	ksft_set_plan(ARRAY_SIZE(cases));
 	ksft_print_msg("%d CPUs, %d VFIO groups\n", nr_cpus, nr_groups);
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		reason = NULL;
-		if (cases[i].vfio && !nr_groups)
-			reason = no_group;
-		else if (cases[i].lockless && mmap_lock)
-			reason = "--mmap-lock";
-		if (reason) {
-			ksft_test_result_skip("%s: %s\n", cases[i].name,
-					      reason);
-			continue;
-		}
-		failed = failures;
-		failures = 0;
-		cases[i].func();
-		ksft_test_result(!failures, "%s\n", cases[i].name);
-		failures += failed;
-	}
-
+	run_cases(cases, ARRAY_SIZE(cases));
 	ksft_finished();
 }

@@ -59,8 +59,8 @@ static void expect_helped_on(int (*func)(void), unsigned long cpus)
 	start_child();
 	expect_end(child, 0);
 	expect_helped(UNITS);
-	expect(!elsewhere(0, UNITS, cpus), "%d units elsewhere",
-	       elsewhere(0, UNITS, cpus));
+	check(!elsewhere(0, UNITS, cpus), "%d units elsewhere",
+	      elsewhere(0, UNITS, cpus));
 }
 
 static void test_own_cpus(void)
@@ -83,20 +83,20 @@ static void test_cpus_are_taken(void)
 
 	start_child();
 	wait_held(UNITS / 4);
-	expect(!write_file(mask, "3"), "%s: %s", mask, strerror(errno));
+	check(!write_file(mask, "3"), "%s: %s", mask, strerror(errno));
 	let_go();
 	expect_end(child, 0);
 	expect_helped(UNITS);
-	expect(!elsewhere(0, UNITS / 2, NODE_1), "%d units elsewhere",
-	       elsewhere(0, UNITS / 2, NODE_1));
-	expect(!elsewhere(first, UNITS, NODE_0), "%d units elsewhere later",
-	       elsewhere(first, UNITS, NODE_0));
+	check(!elsewhere(0, UNITS / 2, NODE_1), "%d units elsewhere",
+	      elsewhere(0, UNITS / 2, NODE_1));
+	check(!elsewhere(first, UNITS, NODE_0), "%d units elsewhere later",
+	      elsewhere(first, UNITS, NODE_0));
 	expect_helped_on(spin_on_node_1, NODE_0);
 }
 
 static void test_cpus_are_given_back(void)
 {
-	expect(!write_file(mask, "f"), "%s: %s", mask, strerror(errno));
+	check(!write_file(mask, "f"), "%s: %s", mask, strerror(errno));
 	expect_helped_on(spin_on_node_1, NODE_1);
 }
 
@@ -107,20 +107,15 @@ static void test_no_affinity(void)
 	expect_helped_on(spin_on_node_1, ALL);
 }
 
-struct node_case {
-	const char *name;
-	void (*func)(void);
-};
-
-static const struct node_case isolated_cases[] = {
+static const struct test_case isolated_cases[] = {
 	{ "a node without usable cpus is helped", test_unusable },
 };
 
-static const struct node_case no_affinity_cases[] = {
+static const struct test_case no_affinity_cases[] = {
 	{ "workers of any node help", test_no_affinity },
 };
 
-static const struct node_case usual_cases[] = {
+static const struct test_case usual_cases[] = {
 	{ "a node is helped by its cpus", test_own_cpus },
 	{ "a node whose cpus are taken is helped", test_cpus_are_taken },
 	{ "a node that gets its cpus back is helped by them",
@@ -141,26 +136,10 @@ static bool starts_with(const char *path, const char *chars)
 	return strchr(chars, c);
 }
 
-static void run_cases(const struct node_case *cases, unsigned int nr)
-{
-	unsigned int i;
-
-	ksft_set_plan(nr);
-	for (i = 0; i < nr; i++) {
-		failures = 0;
-		cases[i].func();
-		ksft_test_result(!failures, "%s\n", cases[i].name);
-	}
-}
-
 int main(void)
 {
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	ksft_print_header();
-	if (access(DEBUGFS "run", W_OK))
-		ksft_exit_skip("test_ktask is not loaded, or no root\n");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 4 ||
-	    access("/sys/devices/system/node/node1/cpu2", F_OK))
+	tasks_begin();
+	if (access("/sys/devices/system/node/node1/cpu2", F_OK))
 		ksft_exit_skip("needs two nodes of two CPUs\n");
 
 	if (starts_with("/sys/devices/system/cpu/isolated", "0123456789"))

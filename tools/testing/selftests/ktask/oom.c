@@ -208,17 +208,17 @@ static void check_outcome(int (*func)(void), bool nodes, long kills)
 	serial = run_out(func, nodes);
 	max_threads = 0;
 	helped = run_out(func, nodes);
-	expect(read_units() > OOM_HELD / 4, "helpers did %d units", nr_helped);
-	expect(serial.caller == -SIGKILL, "serial: the caller ended with %d",
-	       serial.caller);
-	expect(helped.caller == serial.caller, "the caller ended with %d",
-	       helped.caller);
-	expect(serial.error == ENOMEM, "serial: errno %ld", serial.error);
-	expect(helped.error == serial.error, "errno %ld", helped.error);
-	expect(serial.kills == kills, "serial: %ld were killed", serial.kills);
-	expect(helped.kills == kills, "%ld were killed", helped.kills);
-	expect(serial.bystander, "serial: the bystander was killed");
-	expect(helped.bystander, "the bystander was killed");
+	check(read_units() > OOM_HELD / 4, "helpers did %d units", nr_helped);
+	check(serial.caller == -SIGKILL, "serial: the caller ended with %d",
+	      serial.caller);
+	check(helped.caller == serial.caller, "the caller ended with %d",
+	      helped.caller);
+	check(serial.error == ENOMEM, "serial: errno %ld", serial.error);
+	check(helped.error == serial.error, "errno %ld", helped.error);
+	check(serial.kills == kills, "serial: %ld were killed", serial.kills);
+	check(helped.kills == kills, "%ld were killed", helped.kills);
+	check(serial.bystander, "serial: the bystander was killed");
+	check(helped.bystander, "the bystander was killed");
 }
 
 /* The caller is what the OOM killer selects, and nobody after it. */
@@ -234,7 +234,7 @@ static void test_selected(void)
 /* The one that allocates is to be killed, and that is the caller. */
 static void test_allocating(void)
 {
-	expect(!write_file(KILL_ALLOCATING, "1"), KILL_ALLOCATING);
+	check(!write_file(KILL_ALLOCATING, "1"), KILL_ALLOCATING);
 	oom_flags = MM | MEMCG;
 	oom_hold = OOM_UNITS;
 	oom_score = 0;
@@ -269,10 +269,7 @@ static void test_killed(void)
 	check_outcome(alloc_all_with_threads, false, 0);
 }
 
-static const struct {
-	const char *name;
-	void (*func)(void);
-} cases[] = {
+static const struct test_case cases[] = {
 	{ "the caller is selected and nobody else", test_selected },
 	{ "the caller is who allocates", test_allocating },
 	{ "the nodes of the caller matter", test_nodes },
@@ -281,29 +278,15 @@ static const struct {
 
 int main(void)
 {
-	unsigned int i;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	ksft_print_header();
-	if (access(DEBUGFS "run", W_OK))
-		ksft_exit_skip("test_ktask is not loaded, or no root\n");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 4 ||
-	    access("/sys/devices/system/node/node1", F_OK))
-		ksft_exit_skip("needs four CPUs and two nodes\n");
+	tasks_begin();
 	if (sysconf(_SC_PHYS_PAGES) > 2048 * MEGABYTE / (long)PAGE)
 		ksft_exit_skip("needs a machine with little memory\n");
-	if (!groups_begin())
-		ksft_exit_skip("no cgroup controllers: %s\n", strerror(errno));
+	groups_begin_or_skip();
 	if (set_score(-1000) || !keep_little() || !fill())
 		ksft_exit_fail_msg("can't fill the memory: %s\n",
 				   strerror(errno));
 
-	ksft_set_plan(ARRAY_SIZE(cases));
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		failures = 0;
-		cases[i].func();
-		ksft_test_result(!failures, "%s\n", cases[i].name);
-	}
+	run_cases(cases, ARRAY_SIZE(cases));
 	groups_end();
 	ksft_finished();
 }

@@ -119,8 +119,8 @@ static void swap_out(const char *group)
 		write_file(group_file(group, "memory.reclaim"), "16M");
 		usleep(50000);
 	}
-	expect(group_anon(group) <= few, "%ld bytes are still in memory",
-	       group_anon(group));
+	check(group_anon(group) <= few, "%ld bytes are still in memory",
+	      group_anon(group));
 }
 
 /* Most of @units, but for what was not swapped out and the caller's last chunk. */
@@ -151,7 +151,7 @@ static void test_swapped(void)
 	group_enter("a", child);
 	start_child();
 	waitpid(child, &status, WUNTRACED);
-	expect(WIFSTOPPED(status), "the caller ended with %d", status);
+	check(WIFSTOPPED(status), "the caller ended with %d", status);
 	swap_out("a");
 	first = group_read("a");
 	kill(child, SIGCONT);
@@ -162,11 +162,11 @@ static void test_swapped(void)
 	expect_end(child, 0);
 	second = group_read("b");
 	expect_helped(SWAP_UNITS);
-	expect(most_of(first, SWAP_UNITS / 4), "%ld bytes read for the first",
-	       first);
-	expect(most_of(second, helped_after_hold()),
-	       "%ld bytes read for the second, by helpers %d pages", second,
-	       helped_after_hold());
+	check(most_of(first, SWAP_UNITS / 4), "%ld bytes read for the first",
+	      first);
+	check(most_of(second, helped_after_hold()),
+	      "%ld bytes read for the second, by helpers %d pages", second,
+	      helped_after_hold());
 	group_remove("a");
 	group_remove("b");
 }
@@ -214,39 +214,28 @@ static void test_balancing(void)
 
 	write_file(SCHED_DEBUGFS "scan_delay_ms", "1");
 	write_file(SCHED_DEBUGFS "scan_period_min_ms", "1");
-	expect(!write_file(BALANCING, "1"), "%s: %s", BALANCING,
-	       strerror(errno));
+	check(!write_file(BALANCING, "1"), "%s: %s", BALANCING,
+	      strerror(errno));
 	child = make_child(fault_balanced);
 	start_child();
 	expect_end(child, 0);
 	write_file(BALANCING, "0");
 	expect_helped(NUMA_UNITS);
 	faults = vm_event("numa_hint_faults") - faults;
-	expect(faults >= NUMA_UNITS / 2, "%ld faults of NUMA balancing", faults);
-	expect(!read_number(DEBUGFS "balanced"),
-	       "after %ld units a helper was being balanced",
-	       read_number(DEBUGFS "balanced"));
+	check(faults >= NUMA_UNITS / 2, "%ld faults of NUMA balancing", faults);
+	check(!read_number(DEBUGFS "balanced"),
+	      "after %ld units a helper was being balanced",
+	      read_number(DEBUGFS "balanced"));
 }
 
-static const struct {
-	const char *name;
-	void (*func)(void);
-} cases[] = {
+static const struct test_case cases[] = {
 	{ "swapped memory is read for the callers group", test_swapped },
 	{ "numa balancing leaves helpers alone", test_balancing },
 };
 
 int main(void)
 {
-	unsigned int i;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	ksft_print_header();
-	if (access(DEBUGFS "run", W_OK))
-		ksft_exit_skip("test_ktask is not loaded, or no root\n");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 4 ||
-	    access("/sys/devices/system/node/node1", F_OK))
-		ksft_exit_skip("needs four CPUs and two nodes\n");
+	tasks_begin();
 	if (access(BALANCING, W_OK) || access("/dev/loop-control", W_OK))
 		ksft_exit_skip("needs NUMA balancing and loop devices\n");
 	if (!groups_begin() ||
@@ -256,12 +245,7 @@ int main(void)
 		ksft_exit_skip("no swap on a loop device: %s\n",
 			       strerror(errno));
 
-	ksft_set_plan(ARRAY_SIZE(cases));
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		failures = 0;
-		cases[i].func();
-		ksft_test_result(!failures, "%s\n", cases[i].name);
-	}
+	run_cases(cases, ARRAY_SIZE(cases));
 	swap_end();
 	groups_end();
 	ksft_finished();
