@@ -112,6 +112,12 @@
  */
 #define KTASK_MAX_VAIN			6
 
+/*
+ * How often a helper tries to go where its caller may run, a jiffy apart, while
+ * others change masks of workers.
+ */
+#define KTASK_NARROW_TRIES		4
+
 /* How long one helper has its caller's priority before it is another's turn. */
 #define KTASK_BOOST_TURN		HZ
 
@@ -227,7 +233,7 @@ static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
  * @kt_vain: helpers in a row that left without a chunk (L, likewise)
  * @kt_active: threads that have begun a chunk and not left (L)
  * @kt_threads: most of them at a time (L)
- * @kt_waiting: the caller waits for helpers, no more may be queued (L)
+ * @kt_waiting: the caller waits for helpers, nothing is left to take (L, likewise)
  * @kt_joined: threads of JOINED work items (L)
  * @kt_waiters: in ktask_waiters while kt_waiting (L)
  */
@@ -780,6 +786,12 @@ static void ktask_take_back(struct timer_list *timer)
 
 static DEFINE_TIMER(ktask_timer, ktask_take_back);
 
+/* Is there nothing left of the task that a helper may do? */
+static bool ktask_over(const struct ktask_task *kt)
+{
+	return READ_ONCE(kt->kt_waiting) || READ_ONCE(kt->kt_error);
+}
+
 /*
  * Queue a helper for part @kn on node @nid, where ktask_place() found room.
  *
@@ -791,7 +803,7 @@ static bool ktask_add_helper(struct ktask_task *kt, struct ktask_node *kn,
 	struct ktask_work *kw;
 
 	lockdep_assert_held(&ktask_lock);
-	if (kt->kt_waiting || kt->kt_nr_helpers >= kt->kt_max_helpers ||
+	if (ktask_over(kt) || kt->kt_nr_helpers >= kt->kt_max_helpers ||
 	    !ktask_within_limits(nid, 1, 1))
 		return false;
 	kw = list_first_entry_or_null(&ktask_free, struct ktask_work,
@@ -928,19 +940,19 @@ static void ktask_look(struct ktask_task *kt)
 /* ---- Priority ----------------------------------------------------------- */
 
 /*
- * The kernel priority that @caller lends, lower is better.  Somebody may change
- * what is read here meanwhile; the next look sees that.
+ * The kernel priority that @caller lends, lower is better.  A realtime one it may
+ * itself have from somebody who waits for its rt_mutex.  What is read here may be
+ * changed meanwhile; the next look sees that.
  */
 static int ktask_lent_prio(struct task_struct *caller)
 {
-	unsigned int policy = READ_ONCE(caller->policy);
-	unsigned int rt = READ_ONCE(caller->rt_priority);
+	int prio = READ_ONCE(caller->prio);
 
-	if (policy == SCHED_DEADLINE)
-		rt = KTASK_DEADLINE_RT_PRIO;
-	if (rt)
-		return MAX_RT_PRIO - 1 - rt;
-	if (policy == SCHED_IDLE)
+	if (dl_prio(prio))
+		return MAX_RT_PRIO - 1 - KTASK_DEADLINE_RT_PRIO;
+	if (rt_prio(prio))
+		return prio;
+	if (READ_ONCE(caller->policy) == SCHED_IDLE)
 		return NICE_TO_PRIO(MAX_NICE);
 	return READ_ONCE(caller->static_prio);
 }
@@ -1003,24 +1015,26 @@ __must_hold(&ktask_lock)
 }
 
 /*
- * Lend the caller's priority to the first helper that it waits for, if that has
- * less.
+ * Lend the caller's priority to the first helper that it waits for, if its own is
+ * less.  When the caller's becomes less, so does what was lent.
  *
  * Return: whether ktask_lock was given up.
  */
 static bool ktask_boost(struct ktask_task *kt)
 __must_hold(&ktask_lock)
 {
-	int prio = ktask_lent_prio(current);
 	struct ktask_work *kw;
+	int prio, had;
 
 	lockdep_assert_held(&ktask_lock);
 	kw = list_first_entry(&kt->kt_joined, struct ktask_work,
 			      kw_thread.kh_list);
-	if (kw->kw_leaving || kw->kw_prio <= prio)
+	prio = min(ktask_lent_prio(current), kw->kw_own_prio);
+	had = kw->kw_prio;
+	if (kw->kw_leaving || had == prio)
 		return false;
 	ktask_set_prio(kw, prio);
-	ktask_stat_add(KTASK_STAT_BOOSTS, 1);
+	ktask_stat_add(KTASK_STAT_BOOSTS, prio < had);
 	return true;
 }
 
@@ -1119,13 +1133,33 @@ static bool ktask_must_leave(struct ktask_work *kw, bool above)
 }
 
 /*
- * Helper @kw can't follow its caller, by @error of workqueue_narrow_worker().  It
- * gives up its charge at once, for the one that takes its place may need it.
+ * Narrow the worker to CPUs where its caller may run.  While masks of workers are
+ * being changed it tries again, but not when its caller only waits for it.
+ *
+ * Return: as workqueue_narrow_worker(), or -ECANCELED if the task is over.
  */
-static void ktask_stray(struct ktask_work *kw, int error)
+static int ktask_narrow(struct ktask_work *kw)
 {
-	ktask_stat_add(error == -EBUSY ? KTASK_STAT_HELPERS_LEFT_MASKS :
-					 KTASK_STAT_HELPERS_LEFT_CPUS, 1);
+	struct ktask_task *kt = kw->kw_thread.kh_task;
+	int tries = KTASK_NARROW_TRIES;
+	int ret;
+
+	for (;;) {
+		if (ktask_over(kt))
+			return -ECANCELED;
+		ret = workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus);
+		if (ret != -EBUSY || !--tries)
+			return ret;
+		schedule_timeout_uninterruptible(1);
+	}
+}
+
+/*
+ * Helper @kw can't go where its caller may run, and another one is to take its
+ * place.  It gives up its charge at once, for that one may need it.
+ */
+static void ktask_stray(struct ktask_work *kw)
+{
 	kw->kw_strayed = true;
 	spin_lock_bh(&ktask_lock);
 	ktask_uncharge(kw);
@@ -1142,14 +1176,23 @@ static bool ktask_follow_cpus(struct ktask_work *kw)
 
 	if (ktask_test_hook(anywhere))
 		return true;
-	ret = workqueue_narrow_worker(kw->kw_thread.kh_task->kt_cpus,
-				      kw->kw_cpus);
-	if (ret < 0) {
-		ktask_stray(kw, ret);
-		return false;
+	ret = ktask_narrow(kw);
+	switch (ret) {
+	case 0:
+	case 1:
+		ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, ret);
+		return true;
+	case -ECANCELED:
+		break;
+	case -EBUSY:
+		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_MASKS, 1);
+		kw->kw_unwanted = true;
+		break;
+	default:
+		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_CPUS, 1);
+		ktask_stray(kw);
 	}
-	ktask_stat_add(KTASK_STAT_HELPERS_NARROWED, ret);
-	return true;
+	return false;
 }
 
 /*
@@ -1387,7 +1430,7 @@ static bool ktask_helper_leave(struct ktask_work *kw, struct ktask_node *kn,
 	ktask_account(kt, kh);
 	ktask_stat_add(KTASK_STAT_HELPER_CHUNKS, kh->kh_chunks);
 	ktask_stat_add(KTASK_STAT_HELPERS_WORKED, !!kh->kh_chunks);
-	if (kw->kw_unwanted && !kh->kh_chunks)
+	if ((kw->kw_unwanted || kw->kw_strayed) && !kh->kh_chunks)
 		ktask_came_in_vain(kt);
 	ktask_unlink(kw);
 	kw->kw_state = KTASK_WORK_LEFT;
@@ -1429,9 +1472,9 @@ static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
 	struct ktask_node *kn;
 
 	for (;;) {
-		if (!kw->kw_strayed)
+		if (!kw->kw_strayed && !kw->kw_unwanted)
 			ktask_do_chunks(kh, kw);
-		if (READ_ONCE(kt->kt_error) || kw->kw_unwanted)
+		if (ktask_over(kt) || kw->kw_unwanted)
 			break;
 		kn = ktask_most_left(kt, kw->kw_nid);
 		if (!kn)
@@ -1512,7 +1555,7 @@ static void ktask_caller_wait(struct ktask_task *kt)
 	long timeout;
 
 	spin_lock_bh(&ktask_lock);
-	kt->kt_waiting = true;
+	WRITE_ONCE(kt->kt_waiting, true);
 	list_for_each_entry_safe(kw, next, &ktask_queued, kw_thread.kh_list) {
 		if (!kt->kt_nr_helpers)
 			break;

@@ -18,7 +18,7 @@
  *
  * - CPUs, see ktask_follow_cpus() in ktask.c.
  *
- * Nothing here takes a reference or allocates.  The caller waits for each helper
+ * Nothing here needs a reference or allocates.  The caller waits for each helper
  * that has joined, so what it had when it called ktask it has until they left.
  */
 

@@ -31,10 +31,10 @@ enum ktask_stat {
 	KTASK_STAT_HELPERS_LEFT_CPUS,	/* could not go to the caller's CPUs */
 	KTASK_STAT_HELPERS_LEFT_MASKS,	/* nor try, as masks were being changed */
 	KTASK_STAT_HELPERS_NARROWED,	/* times one was kept to such CPUs */
-	KTASK_STAT_HELPERS_MIGRATED,	/* continued on other CPUs */
+	KTASK_STAT_HELPERS_MIGRATED,	/* queued to go on elsewhere */
 	KTASK_STAT_BOOSTS,		/* times a helper was lent a priority */
-	KTASK_STAT_UNDO_CALLS,		/* calls of undo functions */
-	KTASK_STAT_ERRORS,		/* tasks that ended with an error */
+	KTASK_STAT_UNDO_CALLS,		/* calls of undo functions for those */
+	KTASK_STAT_ERRORS,		/* cut tasks that ended with one */
 	KTASK_STAT_MAX_THREADS,		/* most threads of a task at a time */
 	NR_KTASK_STATS,
 };

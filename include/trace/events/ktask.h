@@ -118,7 +118,7 @@ TRACE_EVENT(ktask_chunk_end,
 /**
  * ktask_finish - called when nothing of a task runs any more
  * @task: the task
- * @threads: threads that finished a chunk, the caller among them
+ * @threads: most threads that had begun a chunk at a time
  * @duration: nanoseconds since ktask_start
  * @error: the result
  */
