@@ -232,6 +232,7 @@ const void *ktask_test_look_params(const void *prev, char *desc);
 void ktask_test_helper_is_nice(struct kunit *test);
 void ktask_test_lends_prio(struct kunit *test);
 void ktask_test_lends_prio_nested(struct kunit *test);
+void ktask_test_lends_less(struct kunit *test);
 void ktask_test_lends_to_one(struct kunit *test);
 void ktask_test_lends_at_the_end(struct kunit *test);
 void ktask_test_own_prio_back(struct kunit *test);

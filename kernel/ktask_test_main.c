@@ -878,6 +878,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_lends_prio, ktask_test_prio_params),
 	KUNIT_CASE_PARAM(ktask_test_lends_prio_nested,
 			 ktask_test_nested_prio_params),
+	KUNIT_CASE(ktask_test_lends_less),
 	KUNIT_CASE_PARAM(ktask_test_own_prio_back, ktask_test_prio_params),
 	KUNIT_CASE(ktask_test_lends_to_one),
 	KUNIT_CASE(ktask_test_lends_at_the_end),

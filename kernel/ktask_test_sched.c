@@ -5,8 +5,10 @@
 
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/rtmutex.h>
 #include <linux/sched.h>
 #include <linux/sched/prio.h>
+#include <linux/sched/rt.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/topology.h>
@@ -18,25 +20,30 @@
 static const struct ktask_test_prio {
 	const char		*name;
 	struct sched_attr	caller;
+	/* Who waits for the caller, if anybody. */
+	struct sched_attr	waiter;
 	/* What a helper is lent. */
 	unsigned int		policy;
 	int			nice;
 	unsigned int		rt;
 } ktask_test_prios[] = {
-	{ "nice 0", { .sched_policy = SCHED_NORMAL }, SCHED_NORMAL, 0, 0 },
-	{ "nice 10", { .sched_policy = SCHED_NORMAL, .sched_nice = 10 },
+	{ "nice 0", { .sched_policy = SCHED_NORMAL }, {}, SCHED_NORMAL, 0, 0 },
+	{ "nice 10", { .sched_policy = SCHED_NORMAL, .sched_nice = 10 }, {},
 	  SCHED_NORMAL, 10, 0 },
-	{ "nice -5", { .sched_policy = SCHED_NORMAL, .sched_nice = -5 },
+	{ "nice -5", { .sched_policy = SCHED_NORMAL, .sched_nice = -5 }, {},
 	  SCHED_NORMAL, -5, 0 },
-	{ "FIFO", { .sched_policy = SCHED_FIFO, .sched_priority = 20 },
+	{ "FIFO", { .sched_policy = SCHED_FIFO, .sched_priority = 20 }, {},
 	  SCHED_FIFO, 0, 20 },
-	{ "RR", { .sched_policy = SCHED_RR, .sched_priority = 7 },
+	{ "RR", { .sched_policy = SCHED_RR, .sched_priority = 7 }, {},
 	  SCHED_RR, 0, 7 },
 	{ "deadline", { .sched_policy = SCHED_DEADLINE,
 			.sched_runtime = 30 * NSEC_PER_MSEC,
 			.sched_deadline = 100 * NSEC_PER_MSEC,
-			.sched_period = 100 * NSEC_PER_MSEC },
+			.sched_period = 100 * NSEC_PER_MSEC }, {},
 	  SCHED_FIFO, 0, 50 },
+	{ "inherited", { .sched_policy = SCHED_NORMAL },
+	  { .sched_policy = SCHED_FIFO, .sched_priority = 30 },
+	  SCHED_FIFO, 0, 30 },
 };
 
 const void *ktask_test_prio_params(const void *prev, char *desc)
@@ -118,6 +125,8 @@ struct ktask_test_lend {
 	struct ktask_test_job		*inner;
 	const struct ktask_test_prio	*prio;
 	struct ktask_test_workers	workers;
+	struct rt_mutex			mutex;	/* the caller has it */
+	bool				held;
 	atomic_t			helped;
 	atomic_t			inner_helped;
 	atomic_t			lent;
@@ -138,6 +147,7 @@ ktask_test_new_lend(struct kunit *test, const struct ktask_test_prio *prio)
 	l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, l);
 	spin_lock_init(&l->workers.lock);
+	rt_mutex_init(&l->mutex);
 	l->test = test;
 	l->prio = prio;
 	l->job = ktask_test_simple(test, 1000, 10, 2);
@@ -228,16 +238,44 @@ static int ktask_test_lend_body(struct ktask_test_job *job,
 	return KTASK_RETURN_SUCCESS;
 }
 
+/* Somebody who waits for the caller, and lends it a priority by that. */
+static int ktask_test_wait_thread(void *arg)
+{
+	struct ktask_test_lend *l = arg;
+	bool held;
+
+	ktask_test_sched(l->test, &l->prio->waiter);
+	read_poll_timeout(READ_ONCE, held, held, 500, KTASK_TEST_LONG, false,
+			  l->held);
+	rt_mutex_lock(&l->mutex);
+	rt_mutex_unlock(&l->mutex);
+	return 0;
+}
+
+static void ktask_test_inherit(struct ktask_test_lend *l)
+{
+	bool inherited;
+
+	WRITE_ONCE(l->held, true);
+	read_poll_timeout(rt_task, inherited, inherited, 500, KTASK_TEST_LONG,
+			  false, current);
+	KUNIT_EXPECT_TRUE_MSG(l->test, inherited, "nobody waits");
+}
+
 static int ktask_test_lend_thread(void *arg)
 {
 	unsigned long end = jiffies + 60 * HZ;
 	struct ktask_test_lend *l = arg;
 
 	ktask_test_sched(l->test, &l->prio->caller);
+	rt_mutex_lock(&l->mutex);
+	if (l->prio->waiter.sched_policy)
+		ktask_test_inherit(l);
 	do {
 		l->job->done.nr = 0;
 		ktask_test_run_well(l->job);
 	} while (!atomic_read(&l->helped) && time_before(jiffies, end));
+	rt_mutex_unlock(&l->mutex);
 	return 0;
 }
 
@@ -245,7 +283,7 @@ static int ktask_test_lend_thread(void *arg)
 void ktask_test_lends_prio(struct kunit *test)
 {
 	u64 boosts = ktask_stat_read(KTASK_STAT_BOOSTS);
-	struct ktask_test_thread *thread;
+	struct ktask_test_thread *thread, *waiter = NULL;
 	struct ktask_test_lend *l;
 	int nr;
 
@@ -254,15 +292,76 @@ void ktask_test_lends_prio(struct kunit *test)
 	l->job->body = ktask_test_lend_body;
 	ktask_test_hogs(test, SCHED_NORMAL);
 	thread = ktask_test_start(test, -1, ktask_test_lend_thread, l);
+	if (l->prio->waiter.sched_policy)
+		waiter = ktask_test_start(test, -1, ktask_test_wait_thread, l);
 	read_poll_timeout(atomic_read, nr, nr, 1000, KTASK_TEST_LONG, false,
 			  &l->helped);
 	ktask_test_hogs_on();
 	KUNIT_EXPECT_TRUE(test, ktask_test_hogs_run());
 	WRITE_ONCE(l->ready, true);
 	ktask_test_join(test, thread);
+	if (waiter)
+		ktask_test_join(test, waiter);
 
 	KUNIT_EXPECT_TRUE_MSG(test, l->got_it, "the helper was lent nothing");
 	KUNIT_EXPECT_GT(test, ktask_stat_read(KTASK_STAT_BOOSTS), boosts);
+	ktask_test_check_workers(test, &l->workers);
+}
+
+static const struct ktask_test_prio ktask_test_fifo = {
+	.caller = { .sched_policy = SCHED_FIFO, .sched_priority = 20 },
+	.policy = SCHED_FIFO,
+	.rt = 20,
+};
+
+static const struct ktask_test_prio ktask_test_nice_5 = {
+	.caller = { .sched_policy = SCHED_NORMAL, .sched_nice = 5 },
+	.policy = SCHED_NORMAL,
+	.nice = 5,
+};
+
+/* The first helper stays until it was lent a priority, and then a lower one. */
+static int ktask_test_less_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	struct ktask_test_lend *l = job->data;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_SHORT,
+				  false, &l->helped);
+		return KTASK_RETURN_SUCCESS;
+	}
+	ktask_test_add_worker(&l->workers);
+	if (atomic_xchg(&l->helped, 1))
+		return KTASK_RETURN_SUCCESS;
+	l->outer_got_it = ktask_test_spin_for(&ktask_test_fifo);
+	WRITE_ONCE(l->ready, true);
+	l->got_it = ktask_test_spin_for(&ktask_test_nice_5);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* A caller whose priority becomes less lends less. */
+void ktask_test_lends_less(struct kunit *test)
+{
+	struct ktask_test_thread *thread;
+	struct ktask_test_lend *l;
+	bool ready;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	l = ktask_test_new_lend(test, &ktask_test_fifo);
+	l->job->body = ktask_test_less_body;
+	thread = ktask_test_start(test, -1, ktask_test_lend_thread, l);
+	read_poll_timeout(READ_ONCE, ready, ready, 1000, KTASK_TEST_LONG, false,
+			  l->ready);
+	KUNIT_EXPECT_EQ(test, sched_setattr_nocheck(thread->task,
+						    &ktask_test_nice_5.caller),
+			0);
+	ktask_test_join(test, thread);
+
+	KUNIT_EXPECT_TRUE_MSG(test, l->outer_got_it,
+			      "the helper was lent nothing");
+	KUNIT_EXPECT_TRUE_MSG(test, l->got_it, "it kept what it was lent");
 	ktask_test_check_workers(test, &l->workers);
 }
 
@@ -388,15 +487,10 @@ static int ktask_test_outer_body(struct ktask_test_job *job,
 void ktask_test_lends_prio_nested(struct kunit *test)
 {
 	const struct ktask_test_nested_prio *p = test->param_value;
-	static const struct ktask_test_prio fifo = {
-		.caller = { .sched_policy = SCHED_FIFO, .sched_priority = 20 },
-		.policy = SCHED_FIFO,
-		.rt = 20,
-	};
 	struct ktask_test_lend *l;
 
 	KTASK_TEST_REQUIRES(test, ktask_test_most_threads() > 2);
-	l = ktask_test_new_lend(test, &fifo);
+	l = ktask_test_new_lend(test, &ktask_test_fifo);
 	/* The helper has to be told, and not to find out by itself in the end. */
 	ktask_test_hooks.no_poll = true;
 	l->early = p->early;
