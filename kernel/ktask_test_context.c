@@ -619,6 +619,7 @@ void ktask_test_half_is_busy(struct kunit *test)
 {
 	const struct ktask_test_cpus half = { NULL, 0, 1, num_online_cpus() / 2 };
 	struct ktask_test_job *job;
+	u64 started;
 	int i;
 
 	KTASK_TEST_REQUIRES(test, num_online_cpus() > 3);
@@ -628,12 +629,15 @@ void ktask_test_half_is_busy(struct kunit *test)
 	ktask_test_hogs_at(test, SCHED_NORMAL, &ktask_test_mask);
 	ktask_test_hogs_on();
 	KUNIT_ASSERT_TRUE(test, ktask_test_hogs_run());
+	started = ktask_stat_read(KTASK_STAT_HELPERS_STARTED);
 	for (i = 0; i < 5; i++) {
 		job->done.nr = 0;
 		ktask_test_run_well(job);
 	}
 	ktask_test_hogs_off();
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_STARTED),
+			started);
 	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
 }
 
