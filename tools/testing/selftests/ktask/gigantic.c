@@ -6,6 +6,8 @@
  */
 #include <pthread.h>
 #include <sys/time.h>
+#include <linux/kernel-page-flags.h>
+#include <linux/memfd.h>
 
 #include "hugepages.h"
 
@@ -153,6 +155,7 @@ static void test_signal(void)
 #define TAIL	(1024 * 1024L)	/* bytes at the end, which are cleared last */
 
 static int raced_fd;
+static volatile bool race_over;
 
 /* Waits until the file has a page, whether that is cleared or not. */
 static void wait_for_page(void)
@@ -185,24 +188,197 @@ static void *read_tail(void *arg)
 	return NULL;
 }
 
-/* What comes while a page is cleared has to wait. */
-static void test_race(void)
+/* Runs threads @others beside a fallocate() of the page of @raced_fd. */
+static void race(void *(**others)(void *), unsigned int nr)
 {
-	void *(*others[])(void *) = { touch_tail, read_tail };
-	pthread_t threads[ARRAY_SIZE(others)];
+	pthread_t threads[4];
 	unsigned int i;
 
 	raced_fd = new_file();
 	ftruncate(raced_fd, page_size);
-	for (i = 0; i < ARRAY_SIZE(others); i++) {
+	race_over = false;
+	for (i = 0; i < nr; i++) {
 		if (pthread_create(&threads[i], NULL, others[i], NULL))
 			ksft_exit_fail_msg("no thread\n");
 	}
 	check(!allocate(raced_fd, 0, 0, 1), "no page");
-	for (i = 0; i < ARRAY_SIZE(others); i++)
+	race_over = true;
+	for (i = 0; i < nr; i++)
 		pthread_join(threads[i], NULL);
 	check_file(raced_fd, 1);
 	close(raced_fd);
+}
+
+/* What comes while a page is cleared has to wait. */
+static void test_race(void)
+{
+	void *(*others[])(void *) = { touch_tail, read_tail };
+
+	race(others, ARRAY_SIZE(others));
+}
+
+/* Page frames of the pool, and what was seen of those that were locked. */
+static unsigned long frames[MAX_NODES];
+static int nr_frames;
+static long seen_uptodate, seen_not_uptodate;
+
+static unsigned long frame_of(char *addr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	check(pread(fd, &entry, sizeof(entry), (uintptr_t)addr /
+		    sysconf(_SC_PAGESIZE) * sizeof(entry)) == sizeof(entry),
+	      "pagemap: %s", strerror(errno));
+	close(fd);
+	return entry & ((1ULL << 55) - 1);
+}
+
+static void *watch_flags(void *arg)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	uint64_t flags;
+	int i;
+
+	(void)arg;
+	while (!race_over) {
+		for (i = 0; i < nr_frames; i++) {
+			if (pread(fd, &flags, sizeof(flags),
+				  frames[i] * sizeof(flags)) != sizeof(flags) ||
+			    !(flags & 1ULL << KPF_LOCKED))
+				continue;
+			if (flags & 1ULL << KPF_UPTODATE)
+				seen_uptodate++;
+			else
+				seen_not_uptodate++;
+		}
+	}
+	close(fd);
+	return NULL;
+}
+
+/*
+ * Pages of a process are uptodate, and still so in the pool.  Those who look at
+ * no lock take what is uptodate for what the file holds.
+ */
+static void test_uptodate(void)
+{
+	void *(*others[])(void *) = { watch_flags };
+	long i, pages = read_pool().free;
+	char *addr[MAX_NODES];
+
+	seen_uptodate = 0;
+	seen_not_uptodate = 0;
+	for (i = 0; i < 5 && !seen_not_uptodate; i++) {
+		for (nr_frames = 0; nr_frames < pages && nr_frames < MAX_NODES;
+		     nr_frames++) {
+			addr[nr_frames] = new_page();
+			soil(addr[nr_frames], 1);
+			frames[nr_frames] = frame_of(addr[nr_frames]);
+		}
+		while (nr_frames)
+			unmap(addr[--nr_frames], 1);
+		nr_frames = pages;
+		race(others, ARRAY_SIZE(others));
+	}
+	check(seen_not_uptodate, "locked pages were uptodate, all %ld times",
+	      seen_uptodate);
+}
+
+/*
+ * As many small huge pages that every fault mutex is that of some, most likely:
+ * there are eight a CPU.
+ */
+#define NR_SMALL	256
+#define SMALL		(2L << 20)
+#define SMALL_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+
+static char *small;
+static pid_t waiter;
+static long passes;
+
+static void *wait_for_tail(void *arg)
+{
+	char *addr = map_file(raced_fd, 0, 1, 0);
+
+	(void)arg;
+	wait_for_page();
+	waiter = syscall(SYS_gettid);
+	check(!addr || !addr[page_size - 1], "the page was not cleared");
+	waiter = 0;
+	unmap(addr, 1);
+	return NULL;
+}
+
+/* Is there a thread that waits for the page? */
+static bool somebody_waits(void)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	if (!waiter)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", waiter);
+	file = fopen(path, "r");
+	if (file) {
+		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+			state = 0;
+		fclose(file);
+	}
+	return state == 'D';
+}
+
+/* Takes each fault mutex, and mmap_lock for writing. */
+static void *go_on(void *arg)
+{
+	bool waited;
+	void *other;
+	int i;
+
+	(void)arg;
+	while (!race_over) {
+		waited = somebody_waits();
+		madvise(small, NR_SMALL * SMALL, MADV_DONTNEED);
+		for (i = 0; i < NR_SMALL; i++)
+			((volatile char *)small)[i * SMALL];
+		other = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			     -1, 0);
+		munmap(other, 4096);
+		passes += waited && somebody_waits();
+	}
+	return NULL;
+}
+
+static void test_waiter(void)
+{
+	void *(*others[])(void *) = { wait_for_tail, go_on };
+	int fd = memfd_create("small", MFD_HUGETLB | MFD_HUGE_2MB);
+	int i;
+
+	ftruncate(fd, NR_SMALL * SMALL);
+	small = mmap(NULL, NR_SMALL * SMALL, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     fd, 0);
+	check(small != MAP_FAILED, "mmap: %s", strerror(errno));
+	if (small != MAP_FAILED) {
+		passes = 0;
+		for (i = 0; i < 10 && !passes; i++)
+			race(others, ARRAY_SIZE(others));
+		check(passes, "nobody went on while one waited for a page");
+		munmap(small, NR_SMALL * SMALL);
+	}
+	close(fd);
+}
+
+static void test_waits_alone(void)
+{
+	char before[32];
+
+	snprintf(before, sizeof(before), "%ld", read_number(SMALL_POOL));
+	write_text("256", SMALL_POOL);
+	check(read_number(SMALL_POOL) == NR_SMALL, "no pages of 2 MiB");
+	if (read_number(SMALL_POOL) == NR_SMALL)
+		test_waiter();
+	write_text(before, SMALL_POOL);
 }
 
 /* ---- Copying ------------------------------------------------------------ */
@@ -314,29 +490,49 @@ static void clear_trace(void)
 	close(fd);
 }
 
-/* Chunks that were begun: on node @nid, and elsewhere. */
+static bool cpu_of_node(int cpu, int nid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpu%d",
+		 nid, cpu);
+	return !access(path, F_OK);
+}
+
+/*
+ * Chunks that helpers began on CPUs of node @nid, and all others that are not as
+ * they should be: helpers' on other CPUs, or of a task for another node.
+ */
 static void count_chunks(int nid, long *there, long *elsewhere)
 {
 	FILE *file = fopen(TRACE "trace", "r");
-	char line[512], *where;
+	char line[512], *event, *cpu, *node;
+	bool helper;
 
 	*there = 0;
 	*elsewhere = 0;
 	while (file && fgets(line, sizeof(line), file)) {
-		where = strstr(line, "ktask_chunk_begin: ");
-		if (where)
-			where = strstr(where, " nid=");
-		if (where && atoi(where + strlen(" nid=")) == nid)
-			++*there;
-		else if (where)
+		event = strstr(line, "ktask_chunk_begin: ");
+		if (!event)
+			continue;
+		helper = strstr(event, " by=helper");
+		node = strstr(event, " nid=");
+		cpu = strchr(line, '[');
+		if (!node || atoi(node + strlen(" nid=")) != nid || !cpu ||
+		    (helper && !cpu_of_node(atoi(cpu + 1), nid)))
 			++*elsewhere;
+		else if (helper)
+			++*there;
 	}
 	if (file)
 		fclose(file);
 }
 
-/* Writes to the page, which is new or has to be copied then, on node @nid. */
-static void write_on_node(char *addr, int nid, const char *what)
+/*
+ * Writes to the page, which is new or has to be copied then, on node @nid.
+ * Returns the chunks of helpers.
+ */
+static long write_on_node(char *addr, int nid, const char *what)
 {
 	long there, elsewhere;
 
@@ -346,34 +542,69 @@ static void write_on_node(char *addr, int nid, const char *what)
 	addr[page_size / 2] = 1;
 	trace("0");
 	count_chunks(nid, &there, &elsewhere);
-	check(there > 1 && !elsewhere,
-	      "%s on node %d: %ld chunks there, %ld elsewhere", what, nid,
-	      there, elsewhere);
+	check(!elsewhere, "%s on node %d: %ld chunks there, %ld elsewhere",
+	      what, nid, there, elsewhere);
 	soil(addr, 1);
 	set_policy(MPOL_DEFAULT, 0);
+	return there;
 }
+
+static long touch_on_node(int nid)
+{
+	char *addr = new_page();
+	long helped = 0;
+
+	if (addr)
+		helped = write_on_node(addr, nid, "a page");
+	unmap(addr, 1);
+	return helped;
+}
+
+/* A copy is on node 1, of a page on node 0. */
+static long *copies_helped;
 
 static void copy_on_node_1(void)
 {
-	write_on_node(shared, 1, "a copy of a page of node 0");
+	*copies_helped = write_on_node(shared, 1, "a copy");
+}
+
+static long copy_on_node(int nid)
+{
+	shared = new_page();
+	if (!shared)
+		return 0;
+	set_policy(MPOL_BIND, 1UL << !nid);
+	soil(shared, 1);
+	set_policy(MPOL_DEFAULT, 0);
+	in_child(copy_on_node_1);
+	unmap(shared, 1);
+	return *copies_helped;
+}
+
+/* Until helpers came, which they don't while others have the CPUs. */
+static void until_helped(long (*func)(int nid), int nid, const char *what)
+{
+	long helped = 0;
+	int i;
+
+	for (i = 0; i < 6 && !helped; i++) {
+		usleep(i * 100000);
+		helped = func(nid);
+	}
+	check(helped, "no helper for %s on node %d", what, nid);
 }
 
 static void test_node(void)
 {
-	char *addr;
-	int nid;
-
-	for (nid = 1; nid >= 0; nid--) {
-		addr = new_page();
-		if (!addr)
-			return;
-		write_on_node(addr, nid, "a page");
-		if (!nid) {
-			shared = addr;
-			in_child(copy_on_node_1);
-		}
-		unmap(addr, 1);
-	}
+	copies_helped = mmap(NULL, sizeof(*copies_helped),
+			     PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (copies_helped == MAP_FAILED)
+		ksft_exit_fail_msg("mmap: %s\n", strerror(errno));
+	until_helped(touch_on_node, 0, "a page");
+	until_helped(touch_on_node, 1, "a page");
+	until_helped(copy_on_node, 1, "a copy");
+	munmap(copies_helped, sizeof(*copies_helped));
 }
 
 static const char *no_trace_or_node(void)
@@ -398,6 +629,10 @@ static const struct test_case cases[] = {
 	{ "fallocated pages are zero", test_fallocate, no_page },
 	{ "a signal leaves whole pages", test_signal, no_two_pages },
 	{ "nobody sees what a page held", test_race, no_page },
+	{ "a page is not uptodate before it is cleared", test_uptodate,
+	  no_stats_or_page },
+	{ "who waits for a page holds up nobody", test_waits_alone,
+	  no_stats_or_page },
 	{ "a copy after fork is equal", test_copy, no_two_pages },
 	{ "a copy of a file page is equal", test_private_file, no_two_pages },
 	{ "helpers clear a touched page", test_touch_helped, no_stats_or_page },
