@@ -155,7 +155,12 @@ static void test_signal(void)
 #define TAIL	(1024 * 1024L)	/* bytes at the end, which are cleared last */
 
 static int raced_fd;
-static volatile bool race_over;
+static int race_over;	/* by __atomic functions */
+
+static bool is_over(void)
+{
+	return __atomic_load_n(&race_over, __ATOMIC_SEQ_CST);
+}
 
 /* Waits until the file has a page, whether that is cleared or not. */
 static void wait_for_page(void)
@@ -196,13 +201,13 @@ static void race(void *(**others)(void *), unsigned int nr)
 
 	raced_fd = new_file();
 	ftruncate(raced_fd, page_size);
-	race_over = false;
+	__atomic_store_n(&race_over, 0, __ATOMIC_SEQ_CST);
 	for (i = 0; i < nr; i++) {
 		if (pthread_create(&threads[i], NULL, others[i], NULL))
 			ksft_exit_fail_msg("no thread\n");
 	}
 	check(!allocate(raced_fd, 0, 0, 1), "no page");
-	race_over = true;
+	__atomic_store_n(&race_over, 1, __ATOMIC_SEQ_CST);
 	for (i = 0; i < nr; i++)
 		pthread_join(threads[i], NULL);
 	check_file(raced_fd, 1);
@@ -241,7 +246,7 @@ static void *watch_flags(void *arg)
 	int i;
 
 	(void)arg;
-	while (!race_over) {
+	while (!is_over()) {
 		for (i = 0; i < nr_frames; i++) {
 			if (pread(fd, &flags, sizeof(flags),
 				  frames[i] * sizeof(flags)) != sizeof(flags) ||
@@ -294,7 +299,7 @@ static void test_uptodate(void)
 #define SMALL_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
 static char *small;
-static pid_t waiter;
+static pid_t waiter;		/* by __atomic functions */
 static long passes;
 
 static void *wait_for_tail(void *arg)
@@ -303,9 +308,9 @@ static void *wait_for_tail(void *arg)
 
 	(void)arg;
 	wait_for_page();
-	waiter = syscall(SYS_gettid);
+	__atomic_store_n(&waiter, syscall(SYS_gettid), __ATOMIC_SEQ_CST);
 	check(!addr || !addr[page_size - 1], "the page was not cleared");
-	waiter = 0;
+	__atomic_store_n(&waiter, 0, __ATOMIC_SEQ_CST);
 	unmap(addr, 1);
 	return NULL;
 }
@@ -313,12 +318,13 @@ static void *wait_for_tail(void *arg)
 /* Is there a thread that waits for the page? */
 static bool somebody_waits(void)
 {
+	pid_t pid = __atomic_load_n(&waiter, __ATOMIC_SEQ_CST);
 	char path[64], state = 0;
 	FILE *file;
 
-	if (!waiter)
+	if (!pid)
 		return false;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", waiter);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", pid);
 	file = fopen(path, "r");
 	if (file) {
 		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
@@ -336,7 +342,7 @@ static void *go_on(void *arg)
 	int i;
 
 	(void)arg;
-	while (!race_over) {
+	while (!is_over()) {
 		waited = somebody_waits();
 		madvise(small, NR_SMALL * SMALL, MADV_DONTNEED);
 		for (i = 0; i < NR_SMALL; i++)
