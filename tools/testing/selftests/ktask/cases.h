@@ -17,6 +17,7 @@ struct test_case {
 	const char *name;
 	void (*func)(void);
 	const char *(*unable)(void);	/* why it cannot run here, or NULL */
+	void (*run)(void (*func)(void));	/* other than just once, or NULL */
 };
 
 static int failures;
@@ -60,7 +61,10 @@ static inline void run_case(const struct test_case *test)
 	failures = 0;
 	if (before_case)
 		before_case();
-	test->func();
+	if (test->run)
+		test->run(test->func);
+	else
+		test->func();
 	if (after_case)
 		after_case();
 	ksft_test_result(!failures, "%s\n", test->name);

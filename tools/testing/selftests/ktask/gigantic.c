@@ -588,7 +588,7 @@ static long copy_on_node(int nid)
 }
 
 /* Until helpers came, which they don't while others have the CPUs. */
-static void until_helped(long (*func)(int nid), int nid, const char *what)
+static void write_helped(long (*func)(int nid), int nid, const char *what)
 {
 	long helped = 0;
 	int i;
@@ -607,9 +607,9 @@ static void test_node(void)
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (copies_helped == MAP_FAILED)
 		ksft_exit_fail_msg("mmap: %s\n", strerror(errno));
-	until_helped(touch_on_node, 0, "a page");
-	until_helped(touch_on_node, 1, "a page");
-	until_helped(copy_on_node, 1, "a copy");
+	write_helped(touch_on_node, 0, "a page");
+	write_helped(touch_on_node, 1, "a page");
+	write_helped(copy_on_node, 1, "a copy");
 	munmap(copies_helped, sizeof(*copies_helped));
 }
 

@@ -322,6 +322,15 @@ static inline void check_helped(void (*job)(void), const char *what)
 	check(chunks > 0, "no helper finished a chunk of %s", what);
 }
 
+/* A case that helpers have to take part in, if there are any. */
+static inline void until_helped(void (*func)(void))
+{
+	if (no_stats())
+		func();
+	else
+		check_helped(func, "this case");
+}
+
 /* ---- Main --------------------------------------------------------------- */
 
 static struct pool pool_before;
