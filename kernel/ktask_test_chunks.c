@@ -737,6 +737,7 @@ const void *ktask_test_signal_params(const void *prev, char *desc)
 struct ktask_test_signalled {
 	const struct ktask_test_signal	*param;
 	struct ktask_test_job		*job;
+	atomic_t			inside;
 	atomic_t			sent;
 	int				ret;
 };
@@ -745,9 +746,13 @@ static int ktask_test_signal_body(struct ktask_test_job *job,
 				  unsigned long start, unsigned long end)
 {
 	struct ktask_test_signalled *s = job->data;
+	int sent, inside;
 	bool stop;
-	int sent;
 
+	/* Nobody may come between chunks then, who would find the signal. */
+	if (atomic_inc_return(&s->inside) == 1)
+		read_poll_timeout(atomic_read, inside, inside > 1, 100,
+				  10 * KTASK_TEST_SHORT, false, &s->inside);
 	if (!atomic_cmpxchg(&s->sent, 0, 1)) {
 		send_sig(s->param->sig, job->caller, 1);
 		atomic_set(&s->sent, 2);
@@ -783,7 +788,7 @@ void ktask_test_signal_ends_task(struct kunit *test)
 	ktask_test_hooks.ignore_load = true;
 	ktask_test_hooks.force_cut = true;
 	s->param = test->param_value;
-	s->job = ktask_test_simple(test, 10000, 1, 3);
+	s->job = ktask_test_simple(test, 10000, 1, 2);
 	s->job->body = ktask_test_signal_body;
 	s->job->data = s;
 	/* Not by ktask_ctl_set_flags(), which warns of the unknown one. */
