@@ -7,6 +7,7 @@
  * a CPU that has them.
  */
 #include <pthread.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <linux/userfaultfd.h>
 
@@ -377,7 +378,7 @@ static int uffd_open(void)
 
 	uffd_addr = map(UFFD_UNITS * PAGE, MAP_NORESERVE);
 	madvise(uffd_addr, UFFD_UNITS * PAGE, MADV_NOHUGEPAGE);
-	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (uffd < 0)
 		return errno;
 	reg.range.start = (uintptr_t)uffd_addr;
@@ -387,22 +388,53 @@ static int uffd_open(void)
 	return 0;
 }
 
-/* The first answer takes longer than a helper sleeps at a time. */
+static long milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Page @i is provided, and those who wait for it are woken. */
+static void uffd_answer(int i)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (uintptr_t)uffd_addr + i * PAGE,
+		.range.len = PAGE,
+	};
+
+	ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
+}
+
+/*
+ * The first answers take longer than a helper sleeps at a time.  Who asks again
+ * meanwhile is seen.
+ */
 static void *uffd_serve(void *arg)
 {
-	struct uffdio_zeropage zero = { .range.len = PAGE };
-	unsigned int delay = 2500000;
+	struct pollfd question = { .fd = uffd, .events = POLLIN };
+	static bool answered[UFFD_UNITS];
 	struct uffd_msg msg;
+	long first = 0;
+	int i;
 
-	while (read(uffd, &msg, sizeof(msg)) == sizeof(msg)) {
-		zero.range.start = msg.arg.pagefault.address & -PAGE;
-		uffd_asked->pages[(zero.range.start - (uintptr_t)uffd_addr) /
-				  PAGE]++;
-		if (!uffd_asked->answer)
+	while (poll(&question, 1, 100) >= 0) {
+		while (read(uffd, &msg, sizeof(msg)) == sizeof(msg)) {
+			uffd_asked->pages[(msg.arg.pagefault.address -
+					   (uintptr_t)uffd_addr) / PAGE]++;
+			if (!first)
+				first = milliseconds();
+		}
+		if (!uffd_asked->answer || !first ||
+		    milliseconds() < first + 2500)
 			continue;
-		usleep(delay);
-		delay = 0;
-		ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
+		for (i = 0; i < UFFD_UNITS; i++) {
+			if (!uffd_asked->pages[i] || answered[i])
+				continue;
+			answered[i] = true;
+			uffd_answer(i);
+		}
 	}
 	return NULL;
 }
