@@ -346,7 +346,7 @@ static void *go_on(void *arg)
 		waited = somebody_waits();
 		madvise(small, NR_SMALL * SMALL, MADV_DONTNEED);
 		for (i = 0; i < NR_SMALL; i++)
-			((volatile char *)small)[i * SMALL];
+			__atomic_load_n(&small[i * SMALL], __ATOMIC_RELAXED);
 		other = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
 			     -1, 0);
 		munmap(other, 4096);
