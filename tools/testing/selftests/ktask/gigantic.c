@@ -199,6 +199,7 @@ static void race(void *(**others)(void *), unsigned int nr)
 	pthread_t threads[4];
 	unsigned int i;
 
+	soil_pool();
 	raced_fd = new_file();
 	ftruncate(raced_fd, page_size);
 	__atomic_store_n(&race_over, 0, __ATOMIC_SEQ_CST);
