@@ -40,8 +40,8 @@ static int strayed(int first, int size, unsigned long mask)
 
 static int spin_held(void)
 {
-	return run("work=spin spin=1 size=%d hold=%d lead=1", CPU_UNITS,
-		   CPU_UNITS / 2);
+	return run("work=spin spin=1 size=%d hold=%d lead=1 max_threads=%d",
+		   CPU_UNITS, CPU_UNITS / 2, max_threads);
 }
 
 static int spin_on_two(void)
@@ -228,7 +228,7 @@ static void test_pinned(void)
  * Helpers that run can't: others take their place, or the caller, who leads, would
  * wait in vain.
  */
-static void test_workqueue_cpumask(void)
+static void check_workqueue_cpumask(void)
 {
 	static const char mask[] = "/sys/devices/virtual/workqueue/cpumask";
 	const int first = CPU_UNITS / 2 + IN_FLIGHT(CPU_UNITS);
@@ -247,6 +247,15 @@ static void test_workqueue_cpumask(void)
 	      strayed(first, CPU_UNITS, 0xa));
 	write_file(mask, "f");
 	expect_wide_workers();
+}
+
+static void test_workqueue_cpumask(void)
+{
+	check_workqueue_cpumask();
+	/* A single helper has nobody who would find an idle CPU for another. */
+	max_threads = 2;
+	check_workqueue_cpumask();
+	max_threads = 0;
 }
 
 static int spin_anywhere(void)
