@@ -1044,7 +1044,7 @@ static const struct test_case cases[] = {
 	{ "the cgroup is charged and its limits hold", test_group, no_group,
 	  until_helped },
 	{ "what cannot be inserted leaves nothing", test_not_inserted,
-	  no_memory_group, until_helped },
+	  no_memory_group },
 	{ "memory policy", test_policy, one_node },
 	{ "mbind", test_mbind, one_node },
 	{ "local node first", test_local, one_node },
