@@ -249,13 +249,13 @@ preflight()
 # What build/ already holds need not be found again.
 check_disk()
 {
-	local need=$((12 * 1024 * 1024)) free used=0
+	local need=$((8 * 1024 * 1024)) free used=0
 
 	free=$(df -Pk "$root" | awk 'NR == 2 { print $4 }')
 	((free < need)) || return 0
 	[[ ! -d $build ]] || used=$(du -sk "$build" | cut -f 1)
 	((free + used >= need)) ||
-		die "$((free / 1024)) MiB free under $root; 12 GiB are needed" \
+		die "$((free / 1024)) MiB free under $root; 8 GiB are needed" \
 		    "free some, or move the clone"
 }
 
