@@ -265,14 +265,12 @@ struct ktask_task {
  * struct ktask_nid - what the limits need to know of a NUMA node
  * @cpus: number of online CPUs (L)
  * @limit: most helpers after boot (L, read without it as a guess)
- * @near: the nearest node with an online CPU (L, likewise)
  * @helpers: helpers QUEUED or JOINED (L, likewise)
  * @queued: those of them QUEUED (L, likewise)
  */
 struct ktask_nid {
 	int			cpus;
 	int			limit;
-	int			near;
 	int			helpers;
 	int			queued;
 };
@@ -454,21 +452,6 @@ static bool ktask_early(void)
 	return early >= 0 ? early : system_state < SYSTEM_RUNNING;
 }
 
-static int ktask_nearest(int nid)
-{
-	int best = NUMA_NO_NODE;
-	int i;
-
-	for_each_node(i) {
-		if (!ktask_nids[i].cpus)
-			continue;
-		if (best == NUMA_NO_NODE ||
-		    node_distance(nid, i) < node_distance(nid, best))
-			best = i;
-	}
-	return best;
-}
-
 /* The online CPUs of node @nid, without @leaving. */
 static int ktask_count_cpus(int nid, int leaving)
 {
@@ -497,8 +480,6 @@ static void ktask_set_limits_locked(int leaving)
 		WRITE_ONCE(ktask_nids[nid].cpus, cpus);
 		WRITE_ONCE(ktask_nids[nid].limit, limit);
 	}
-	for_each_node(nid)
-		WRITE_ONCE(ktask_nids[nid].near, ktask_nearest(nid));
 	cpus = num_online_cpus() - (leaving >= 0);
 	WRITE_ONCE(ktask_limit, cpus * percent / 100);
 }
@@ -598,12 +579,11 @@ static bool ktask_has_room(const struct ktask_task *kt, int nid,
  */
 static int ktask_near_node(const struct ktask_task *kt, int nid)
 {
-	int best = READ_ONCE(ktask_nids[nid].near);
+	int best = NUMA_NO_NODE;
 	int i;
 
-	if (best == NUMA_NO_NODE || ktask_node_usable(kt, best))
-		return best;
-	best = NUMA_NO_NODE;
+	if (ktask_node_usable(kt, nid))
+		return nid;
 	for_each_online_node(i) {
 		if (ktask_node_usable(kt, i) &&
 		    (best == NUMA_NO_NODE ||

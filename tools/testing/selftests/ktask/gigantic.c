@@ -155,16 +155,23 @@ static void test_signal(void)
 #define TAIL	(1024 * 1024L)	/* bytes at the end, which are cleared last */
 
 static int raced_fd;
-static int race_over;	/* by __atomic functions */
+/* Both by __atomic functions. */
+static int race_ready, race_over;
 
 static bool is_over(void)
 {
 	return __atomic_load_n(&race_over, __ATOMIC_SEQ_CST);
 }
 
+static void is_ready(void)
+{
+	__atomic_add_fetch(&race_ready, 1, __ATOMIC_SEQ_CST);
+}
+
 /* Waits until the file has a page, whether that is cleared or not. */
 static void wait_for_page(void)
 {
+	is_ready();
 	while (!file_pages(raced_fd))
 		sched_yield();
 }
@@ -203,10 +210,14 @@ static void race(void *(**others)(void *), unsigned int nr)
 	raced_fd = new_file();
 	ftruncate(raced_fd, page_size);
 	__atomic_store_n(&race_over, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&race_ready, 0, __ATOMIC_SEQ_CST);
 	for (i = 0; i < nr; i++) {
 		if (pthread_create(&threads[i], NULL, others[i], NULL))
 			ksft_exit_fail_msg("no thread\n");
 	}
+	/* Later, mmap() would have to wait for fallocate(). */
+	while (__atomic_load_n(&race_ready, __ATOMIC_SEQ_CST) != (int)nr)
+		sched_yield();
 	check(!allocate(raced_fd, 0, 0, 1), "no page");
 	__atomic_store_n(&race_over, 1, __ATOMIC_SEQ_CST);
 	for (i = 0; i < nr; i++)
@@ -247,6 +258,7 @@ static void *watch_flags(void *arg)
 	int i;
 
 	(void)arg;
+	is_ready();
 	while (!is_over()) {
 		for (i = 0; i < nr_frames; i++) {
 			if (pread(fd, &flags, sizeof(flags),
@@ -343,6 +355,7 @@ static void *go_on(void *arg)
 	int i;
 
 	(void)arg;
+	is_ready();
 	while (!is_over()) {
 		waited = somebody_waits();
 		madvise(small, NR_SMALL * SMALL, MADV_DONTNEED);
