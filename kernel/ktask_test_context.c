@@ -28,15 +28,28 @@
 /* Run @job again and again, until helpers have taken part. */
 static void ktask_test_until_helped(struct ktask_test_job *job)
 {
+	static const enum ktask_stat stats[] = {
+		KTASK_STAT_TASKS, KTASK_STAT_HELPERS_STARTED,
+		KTASK_STAT_HELPERS_JOINED, KTASK_STAT_HELPERS_LEFT_BUSY,
+		KTASK_STAT_HELPERS_LEFT_CPUS, KTASK_STAT_HELPERS_LEFT_MASKS,
+	};
 	unsigned long end = jiffies + 60 * HZ;
+	u64 was[ARRAY_SIZE(stats)];
+	int i;
 
+	for (i = 0; i < ARRAY_SIZE(stats); i++)
+		was[i] = ktask_stat_read(stats[i]);
 	atomic_set(&job->helper_chunks, 0);
 	do {
 		job->done.nr = 0;
 		ktask_test_run_well(job);
 	} while (!atomic_read(&job->helper_chunks) && time_before(jiffies, end));
+	for (i = 0; i < ARRAY_SIZE(stats); i++)
+		was[i] = ktask_stat_read(stats[i]) - was[i];
 	KUNIT_EXPECT_GT_MSG(job->test, atomic_read(&job->helper_chunks), 0,
-			    "%s: no helper came", job->desc);
+			    "%s: of %llu tasks %llu helpers started and %llu joined; left: busy %llu, cpus %llu, masks %llu",
+			    job->desc, was[0], was[1], was[2], was[3], was[4],
+			    was[5]);
 }
 
 /* A job for as many threads as can be, whatever the load. */
