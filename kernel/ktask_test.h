@@ -239,6 +239,7 @@ void ktask_test_own_prio_back(struct kunit *test);
 void ktask_test_no_helper_for_busy_cpu(struct kunit *test);
 void ktask_test_helpers_come_when_idle(struct kunit *test);
 void ktask_test_helper_leaves_busy_cpu(struct kunit *test);
+void ktask_test_helper_goes_to_idle_cpu(struct kunit *test);
 void ktask_test_no_helper_in_vain(struct kunit *test);
 void ktask_test_vain_helpers_get_rare(struct kunit *test);
 void ktask_test_looks_once_per_node(struct kunit *test);

@@ -885,6 +885,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE(ktask_test_no_helper_for_busy_cpu),
 	KUNIT_CASE(ktask_test_helpers_come_when_idle),
 	KUNIT_CASE(ktask_test_helper_leaves_busy_cpu),
+	KUNIT_CASE(ktask_test_helper_goes_to_idle_cpu),
 	KUNIT_CASE_PARAM(ktask_test_no_helper_in_vain, ktask_test_vain_params),
 	KUNIT_CASE(ktask_test_vain_helpers_get_rare),
 	KUNIT_CASE_PARAM(ktask_test_looks_once_per_node,

@@ -817,6 +817,100 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
 			started);
 }
 
+/*
+ * @hogs: a thread for each CPU, and how many there are
+ * @cpu: the CPU that became busy while a helper was there, or -1
+ * @helper: that helper
+ * @left: helpers that had left busy CPUs by then
+ * @went: the helper did a chunk on another CPU
+ */
+struct ktask_test_flee {
+	struct task_struct	**hogs;
+	atomic_t		nr_hogs;
+	struct task_struct	*helper;
+	int			cpu;
+	u64			left;
+	bool			went;
+};
+
+/* Keeps its CPU busy when that is its turn. */
+static int ktask_test_flee_hog(void *arg)
+{
+	struct ktask_test_flee *flee = arg;
+	int cpu = raw_smp_processor_id();
+
+	flee->hogs[cpu] = current;
+	atomic_inc(&flee->nr_hogs);
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_IDLE);
+		if (READ_ONCE(flee->cpu) != cpu && !kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+		while (READ_ONCE(flee->cpu) == cpu && !kthread_should_stop())
+			cond_resched();
+	}
+	return 0;
+}
+
+/* The helper does not sleep, or the scheduler would move it. */
+static int ktask_test_flee_body(struct ktask_test_job *job,
+				unsigned long start, unsigned long end)
+{
+	struct ktask_test_flee *flee = job->data;
+	bool over;
+	int cpu;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(READ_ONCE, over, over, 500,
+				  KTASK_TEST_SHORT, false, flee->went);
+	} else if (!flee->helper) {
+		flee->helper = current;
+		flee->left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
+		cpu = get_cpu();
+		WRITE_ONCE(flee->cpu, cpu);
+		wake_up_process(flee->hogs[cpu]);
+		put_cpu();
+	} else if (flee->helper == current &&
+		   raw_smp_processor_id() != flee->cpu &&
+		   ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY) == flee->left) {
+		WRITE_ONCE(flee->went, true);
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* One CPU gets busy while a helper is there: it goes on where a CPU is idle. */
+void ktask_test_helper_goes_to_idle_cpu(struct kunit *test)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_flee *flee;
+	struct ktask_test_job *job;
+	int cpu, nr;
+
+	KTASK_TEST_REQUIRES(test, nr_cpus_node(numa_node_id()) > 1);
+	flee = kunit_kzalloc(test, sizeof(*flee), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, flee);
+	flee->hogs = kunit_kcalloc(test, nr_cpu_ids, sizeof(*flee->hogs),
+				   GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, flee->hogs);
+	flee->cpu = -1;
+	job = ktask_test_long_job(test);
+	job->body = ktask_test_flee_body;
+	job->data = flee;
+	ktask_ctl_set_max_threads(&job->ctl, 2);
+	for_each_online_cpu(cpu)
+		ktask_test_start(test, cpu, ktask_test_flee_hog, flee);
+	read_poll_timeout(atomic_read, nr, nr == num_online_cpus(), 500,
+			  KTASK_TEST_LONG, false, &flee->nr_hogs);
+	KUNIT_ASSERT_EQ(test, nr, num_online_cpus());
+	do {
+		job->done.nr = 0;
+		flee->helper = NULL;
+		ktask_test_run_well(job);
+		WRITE_ONCE(flee->cpu, -1);
+	} while (!flee->went && time_before(jiffies, end));
+	KUNIT_EXPECT_TRUE(test, flee->went);
+}
+
 static const struct ktask_test_vain {
 	const char	*name;
 	size_t		size;
