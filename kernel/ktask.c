@@ -51,10 +51,10 @@
  * those that have, and returns.  It never waits for a helper that has not
  * joined, so it needs no worker and no free CPU to make progress.
  *
- * Helpers start only for idle CPUs, and leave at the end of their chunk when
- * their CPU is wanted by others or when they exceed the limits.  Threads that
- * get to the end of a chunk look for idle CPUs again, so concurrency follows
- * the load both ways.
+ * Helpers start only for idle CPUs.  At the end of a chunk they go to an idle CPU
+ * when theirs is wanted by others, leave if there is none, and leave when they
+ * exceed the limits.  Threads that get to the end of a chunk look for idle CPUs
+ * again, so concurrency follows the load both ways.
  *
  * While the caller waits, it lends its priority to one helper at a time: that
  * helper may sit at the lowest priority on a CPU that got busy meanwhile.
@@ -1127,7 +1127,8 @@ static int ktask_narrow(struct ktask_work *kw)
 	for (;;) {
 		if (ktask_over(kt))
 			return -ECANCELED;
-		ret = workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus);
+		ret = workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus,
+					      ktask_cpu_wanted(kt));
 		if (ret != -EBUSY || !--tries)
 			return ret;
 		schedule_timeout_uninterruptible(1);
@@ -1149,6 +1150,9 @@ static void ktask_stray(struct ktask_work *kw)
 /*
  * Before each chunk: keep helper @kw to CPUs where its caller may run, wherever
  * the caller, CPU hotplug or cpusets went since.  Without such a CPU it leaves.
+ * From one that others want it goes to an idle one: where a worker wakes, it may
+ * be on its caller's CPU, since the scheduler spares itself the search for an idle
+ * one when most are busy.
  */
 static bool ktask_follow_cpus(struct ktask_work *kw)
 {
@@ -1343,7 +1347,8 @@ static bool ktask_helper_join(struct ktask_work *kw)
 	kt = kh->kh_task;
 	kw->kw_state = KTASK_WORK_JOINED;
 	ktask_count_queued(kw, -1);
-	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0))) {
+	if (!ktask_within_limits(kw->kw_nid, 0, 0)) {
+		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_LIMIT, 1);
 		ktask_came_in_vain(kt);
 		ktask_unlink(kw);
 		kw->kw_state = KTASK_WORK_LEFT;
@@ -1473,7 +1478,7 @@ static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
 static bool ktask_helper_joined(struct ktask_work *kw)
 {
 	struct ktask_context *kx = &kw->kw_thread.kh_task->kt_context;
-	bool follows = ktask_follow_cpus(kw);
+	bool follows = ktask_follow_cpus(kw) && !ktask_must_leave(kw, false);
 	struct ktask_node *kn;
 	struct ktask_own own;
 	int nid;
