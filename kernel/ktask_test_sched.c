@@ -852,33 +852,40 @@ static int ktask_test_flee_hog(void *arg)
 	return 0;
 }
 
-/* The helper does not sleep, or the scheduler would move it. */
+static struct ktask_test_flee *ktask_test_flee;
+
+/* A worker begins; it must not sleep, or the scheduler would move it. */
+static void ktask_test_flee_begin(void)
+{
+	struct ktask_test_flee *flee = ktask_test_flee;
+	int cpu;
+
+	if (cmpxchg(&flee->helper, NULL, current))
+		return;
+	flee->left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
+	cpu = get_cpu();
+	WRITE_ONCE(flee->cpu, cpu);
+	wake_up_process(flee->hogs[cpu]);
+	put_cpu();
+}
+
 static int ktask_test_flee_body(struct ktask_test_job *job,
 				unsigned long start, unsigned long end)
 {
 	struct ktask_test_flee *flee = job->data;
 	bool over;
-	int cpu;
 
-	if (!ktask_test_is_helper(job)) {
+	if (!ktask_test_is_helper(job))
 		read_poll_timeout(READ_ONCE, over, over, 500,
 				  KTASK_TEST_SHORT, false, flee->went);
-	} else if (!flee->helper) {
-		flee->helper = current;
-		flee->left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
-		cpu = get_cpu();
-		WRITE_ONCE(flee->cpu, cpu);
-		wake_up_process(flee->hogs[cpu]);
-		put_cpu();
-	} else if (flee->helper == current &&
-		   raw_smp_processor_id() != flee->cpu &&
-		   ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY) == flee->left) {
+	else if (READ_ONCE(flee->helper) == current &&
+		 raw_smp_processor_id() != flee->cpu &&
+		 ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY) == flee->left)
 		WRITE_ONCE(flee->went, true);
-	}
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* One CPU gets busy while a helper is there: it goes on where a CPU is idle. */
+/* The CPU gets busy on which a helper begins: it goes on where one is idle. */
 void ktask_test_helper_goes_to_idle_cpu(struct kunit *test)
 {
 	unsigned long end = jiffies + 60 * HZ;
@@ -902,12 +909,17 @@ void ktask_test_helper_goes_to_idle_cpu(struct kunit *test)
 	read_poll_timeout(atomic_read, nr, nr == num_online_cpus(), 500,
 			  KTASK_TEST_LONG, false, &flee->nr_hogs);
 	KUNIT_ASSERT_EQ(test, nr, num_online_cpus());
+	ktask_test_flee = flee;
+	WRITE_ONCE(ktask_test_hooks.before_join, ktask_test_flee_begin);
 	do {
 		job->done.nr = 0;
-		flee->helper = NULL;
+		WRITE_ONCE(flee->helper, NULL);
 		ktask_test_run_well(job);
 		WRITE_ONCE(flee->cpu, -1);
 	} while (!flee->went && time_before(jiffies, end));
+	WRITE_ONCE(ktask_test_hooks.before_join, NULL);
+	/* Whoever still begins. */
+	KUNIT_EXPECT_TRUE(test, ktask_test_all_free());
 	KUNIT_EXPECT_TRUE(test, flee->went);
 }
 
