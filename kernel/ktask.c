@@ -1127,7 +1127,8 @@ static int ktask_narrow(struct ktask_work *kw)
 	for (;;) {
 		if (ktask_over(kt))
 			return -ECANCELED;
-		ret = workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus,
+		ret = ktask_test_hook(masks_busy) ? -EBUSY :
+		      workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus,
 					      ktask_cpu_wanted(kt));
 		if (ret != -EBUSY || !--tries)
 			return ret;

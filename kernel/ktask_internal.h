@@ -80,6 +80,7 @@ typedef void (*ktask_test_func)(void);
  * @ignore_load: treat every CPU as idle
  * @anywhere: helpers stay on whatever CPUs they are
  * @all_wanted: treat the CPU of each helper as wanted by others
+ * @masks_busy: masks of workers are being changed, always
  * @leave_queued: the timer takes no item back
  * @no_poll: the caller waits until it is woken
  */
@@ -92,6 +93,7 @@ struct ktask_test_hooks {
 	bool		ignore_load;
 	bool		anywhere;
 	bool		all_wanted;
+	bool		masks_busy;
 	bool		leave_queued;
 	bool		no_poll;
 };

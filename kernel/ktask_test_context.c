@@ -658,6 +658,44 @@ void ktask_test_half_is_busy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
 }
 
+/* Gives helpers the time to come, and to leave again. */
+static int ktask_test_masks_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	u64 *was = job->data;
+	u64 left;
+
+	if (!ktask_test_is_helper(job))
+		read_poll_timeout(ktask_stat_read, left, left != *was, 500,
+				  KTASK_TEST_SHORT, false,
+				  KTASK_STAT_HELPERS_LEFT_MASKS);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Helpers that can't be kept to their caller's CPUs do nothing, and go. */
+void ktask_test_masks_are_busy(struct kunit *test)
+{
+	u64 was = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS);
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	job = ktask_test_context_job(test, 0, ktask_test_masks_body);
+	job->data = &was;
+	ktask_test_hooks.masks_busy = true;
+	do {
+		job->done.nr = 0;
+		ktask_test_run_well(job);
+	} while (ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS) == was &&
+		 time_before(jiffies, end));
+	ktask_test_hooks.masks_busy = false;
+	KUNIT_EXPECT_GT(test, ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS),
+			was);
+	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
+	was = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS);
+	ktask_test_until_helped(job);
+}
+
 /* Two parts: whose node's CPUs are to do them, and chunks that helpers did there. */
 struct ktask_test_parts {
 	int		nid[2];

@@ -800,6 +800,7 @@ static int ktask_test_case_init(struct kunit *test)
 	ktask_test_hooks.ignore_load = false;
 	ktask_test_hooks.force_cut = false;
 	ktask_test_hooks.anywhere = false;
+	ktask_test_hooks.masks_busy = false;
 	ktask_test_hooks.all_wanted = false;
 	ktask_test_hooks.leave_queued = false;
 	ktask_test_hooks.no_poll = false;
@@ -919,6 +920,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_cpus_are_callers, ktask_test_cpus_params),
 	KUNIT_CASE(ktask_test_half_is_idle),
 	KUNIT_CASE(ktask_test_half_is_busy),
+	KUNIT_CASE(ktask_test_masks_are_busy),
 	KUNIT_CASE(ktask_test_cpus_of_two_nodes),
 	KUNIT_CASE(ktask_test_pinned_is_serial),
 	KUNIT_CASE(ktask_test_cpus_change),

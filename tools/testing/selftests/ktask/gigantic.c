@@ -5,9 +5,12 @@
  * Needs two of them, from hugepagesz=1G hugepages=2 for instance.
  */
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/memfd.h>
+#include <linux/udmabuf.h>
+#include <linux/userfaultfd.h>
 
 #include "hugepages.h"
 
@@ -200,14 +203,14 @@ static void *read_tail(void *arg)
 	return NULL;
 }
 
-/* Runs threads @others beside a fallocate() of the page of @raced_fd. */
-static void race(void *(**others)(void *), unsigned int nr)
+/* Runs threads @others beside a fallocate() of the page of file @fd. */
+static void race_for(int fd, void *(**others)(void *), unsigned int nr)
 {
 	pthread_t threads[4];
 	unsigned int i;
 
 	soil_pool();
-	raced_fd = new_file();
+	raced_fd = fd;
 	ftruncate(raced_fd, page_size);
 	__atomic_store_n(&race_over, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&race_ready, 0, __ATOMIC_SEQ_CST);
@@ -226,12 +229,152 @@ static void race(void *(**others)(void *), unsigned int nr)
 	close(raced_fd);
 }
 
+static void race(void *(**others)(void *), unsigned int nr)
+{
+	race_for(new_file(), others, nr);
+}
+
 /* What comes while a page is cleared has to wait. */
 static void test_race(void)
 {
 	void *(*others[])(void *) = { touch_tail, read_tail };
 
 	race(others, ARRAY_SIZE(others));
+}
+
+/*
+ * Times that somebody asked for the page before fallocate() was over, which on
+ * the base it nearly is as soon as there is a page.
+ */
+static long came_early;
+
+static void check_came_early(void)
+{
+	check(came_early || no_stats(), "nobody came before the page was cleared");
+}
+
+/* A userfaultfd for a mapping of the file, that is asked for pages it has. */
+static int ask_for(char *addr)
+{
+	struct uffdio_api api = {
+		.api		= UFFD_API,
+		.features	= UFFD_FEATURE_MINOR_HUGETLBFS,
+	};
+	struct uffdio_register range = {
+		.range	= { (uintptr_t)addr, page_size },
+		.mode	= UFFDIO_REGISTER_MODE_MINOR,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	check(fd >= 0 && !ioctl(fd, UFFDIO_API, &api) &&
+	      !ioctl(fd, UFFDIO_REGISTER, &range), "userfaultfd: %s",
+	      strerror(errno));
+	return fd;
+}
+
+/* Maps the page without a fault. */
+static void *continue_tail(void *arg)
+{
+	char *addr = map_file(raced_fd, 0, 1, 0);
+	struct uffdio_continue page = { .range = { (uintptr_t)addr, page_size } };
+	int fd = ask_for(addr);
+	bool early;
+
+	(void)arg;
+	wait_for_page();
+	early = !is_over();
+	if (ioctl(fd, UFFDIO_CONTINUE, &page))
+		check(false, "UFFDIO_CONTINUE: %s", strerror(errno));
+	else
+		check(is_zero(addr + page_size - TAIL, TAIL),
+		      "UFFDIO_CONTINUE mapped a page that was not cleared");
+	came_early += early;
+	unmap(addr, 1);
+	close(fd);
+	return NULL;
+}
+
+static void test_continue(void)
+{
+	void *(*others[])(void *) = { continue_tail };
+	int i;
+
+	came_early = 0;
+	for (i = 0; i < 10 && !came_early; i++)
+		race(others, ARRAY_SIZE(others));
+	check_came_early();
+}
+
+#define UDMABUF		"/dev/udmabuf"
+
+/* Makes a buffer of the end of the page, and looks at it. */
+static void *buffer_tail(void *arg)
+{
+	struct udmabuf_create create = {
+		.memfd	= raced_fd,
+		.flags	= UDMABUF_FLAGS_CLOEXEC,
+		.offset	= page_size - TAIL,
+		.size	= TAIL,
+	};
+	int device = open(UDMABUF, O_RDWR);
+	char *addr = MAP_FAILED;
+	bool early;
+	int fd;
+
+	(void)arg;
+	wait_for_page();
+	early = !is_over();
+	fd = ioctl(device, UDMABUF_CREATE, &create);
+	if (fd >= 0)
+		addr = mmap(NULL, TAIL, PROT_READ, MAP_SHARED, fd, 0);
+	check(addr != MAP_FAILED, "udmabuf: %s", strerror(errno));
+	if (addr != MAP_FAILED) {
+		check(is_zero(addr, TAIL),
+		      "udmabuf took a page that was not cleared");
+		munmap(addr, TAIL);
+	}
+	came_early += early;
+	close(fd);
+	close(device);
+	return NULL;
+}
+
+/* Its files can't shrink. */
+static int sealed_file(void)
+{
+	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+			      MFD_HUGETLB | MFD_HUGE_1GB);
+
+	check(fd >= 0 && !ftruncate(fd, page_size) &&
+	      !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), "memfd: %s",
+	      strerror(errno));
+	return fd;
+}
+
+static void test_buffer(void)
+{
+	void *(*others[])(void *) = { buffer_tail };
+	int i;
+
+	came_early = 0;
+	for (i = 0; i < 10 && !came_early; i++)
+		race_for(sealed_file(), others, ARRAY_SIZE(others));
+	check_came_early();
+}
+
+static const char *no_buffer_or_page(void)
+{
+	return access(UDMABUF, R_OK | W_OK) ? "no " UDMABUF : no_page();
+}
+
+static const char *no_continue_or_page(void)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return "no userfaultfd";
+	close(fd);
+	return no_page();
 }
 
 /* Page frames of the pool, and what was seen of those that were locked. */
@@ -650,6 +793,9 @@ static const struct test_case cases[] = {
 	{ "fallocated pages are zero", test_fallocate, no_page },
 	{ "a signal leaves whole pages", test_signal, no_two_pages },
 	{ "nobody sees what a page held", test_race, no_page },
+	{ "userfaultfd maps what is cleared", test_continue,
+	  no_continue_or_page },
+	{ "a buffer holds what is cleared", test_buffer, no_buffer_or_page },
 	{ "a page is not uptodate before it is cleared", test_uptodate,
 	  no_stats_or_page },
 	{ "who waits for a page holds up nobody", test_waits_alone,
