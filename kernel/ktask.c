@@ -51,10 +51,10 @@
  * those that have, and returns.  It never waits for a helper that has not
  * joined, so it needs no worker and no free CPU to make progress.
  *
- * Helpers start only for idle CPUs.  At the end of a chunk they go to an idle CPU
- * when theirs is wanted by others, leave if there is none, and leave when they
- * exceed the limits.  Threads that get to the end of a chunk look for idle CPUs
- * again, so concurrency follows the load both ways.
+ * Helpers start only for idle CPUs, and leave at the end of their chunk when
+ * their CPU is wanted by others or when they exceed the limits.  Threads that
+ * get to the end of a chunk look for idle CPUs again, so concurrency follows
+ * the load both ways.
  *
  * While the caller waits, it lends its priority to one helper at a time: that
  * helper may sit at the lowest priority on a CPU that got busy meanwhile.
@@ -107,8 +107,7 @@
 
 /*
  * Twice as long for each helper in a row that came in vain, up to this power of
- * two: 0.64 s.  Idle CPUs may be where the scheduler does not look for one when
- * a worker wakes up, such as under another last-level cache.
+ * two: 0.64 s.  A CPU that seems idle may be busy whenever a worker gets there.
  */
 #define KTASK_MAX_VAIN			6
 
@@ -174,7 +173,7 @@ enum ktask_state {
  * struct ktask_work - a helper's work item
  * @kw_work: initialised once at boot
  * @kw_thread: the helper as a thread of its task
- * @kw_cpus: for workqueue_narrow_worker() (T)
+ * @kw_cpus: for workqueue_narrow_worker() and workqueue_seek_idle_cpu() (T)
  * @kw_helper: the worker, valid while JOINED (L)
  * @kw_queued: low half of jiffies when it was queued (L)
  * @kw_nid: the node that it was queued on or runs on, and counts against; while
@@ -1128,8 +1127,7 @@ static int ktask_narrow(struct ktask_work *kw)
 		if (ktask_over(kt))
 			return -ECANCELED;
 		ret = ktask_test_hook(masks_busy) ? -EBUSY :
-		      workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus,
-					      ktask_cpu_wanted(kt));
+		      workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus);
 		if (ret != -EBUSY || !--tries)
 			return ret;
 		schedule_timeout_uninterruptible(1);
@@ -1151,9 +1149,6 @@ static void ktask_stray(struct ktask_work *kw)
 /*
  * Before each chunk: keep helper @kw to CPUs where its caller may run, wherever
  * the caller, CPU hotplug or cpusets went since.  Without such a CPU it leaves.
- * From one that others want it goes to an idle one: where a worker wakes, it may
- * be on its caller's CPU, since the scheduler spares itself the search for an idle
- * one when most are busy.
  */
 static bool ktask_follow_cpus(struct ktask_work *kw)
 {
@@ -1333,8 +1328,34 @@ static void ktask_came_in_vain(struct ktask_task *kt)
 }
 
 /*
- * A helper's first act.  Unless it succeeds nothing of the task may be touched,
- * which may be gone, and the item is the worker's to free.
+ * Before a helper joins, while nobody waits for it: let it go to an idle CPU of
+ * the node that it is counted on, where its caller may run too, if it has woken up
+ * where the caller may not or where others want the CPU.  That may well be the
+ * caller's own.
+ */
+static void ktask_seek_idle_cpu(struct ktask_work *kw)
+{
+	struct ktask_task *kt;
+	bool seek = false;
+
+	if (ktask_test_hook(anywhere))
+		return;
+	spin_lock_bh(&ktask_lock);
+	if (kw->kw_state == KTASK_WORK_QUEUED) {
+		kt = kw->kw_thread.kh_task;
+		seek = ktask_cpu_wanted(kt) ||
+		       !ktask_cpu_usable(kt, raw_smp_processor_id());
+		data_race(cpumask_and(kw->kw_cpus, kt->kt_cpus,
+				      cpumask_of_node(kw->kw_nid)));
+	}
+	spin_unlock_bh(&ktask_lock);
+	if (seek && workqueue_seek_idle_cpu(kw->kw_cpus))
+		ktask_stat_add(KTASK_STAT_HELPERS_MOVED, 1);
+}
+
+/*
+ * A helper joins.  Unless it succeeds nothing of the task may be touched, which
+ * may be gone, and the item is the worker's to free.
  */
 static bool ktask_helper_join(struct ktask_work *kw)
 {
@@ -1348,8 +1369,7 @@ static bool ktask_helper_join(struct ktask_work *kw)
 	kt = kh->kh_task;
 	kw->kw_state = KTASK_WORK_JOINED;
 	ktask_count_queued(kw, -1);
-	if (!ktask_within_limits(kw->kw_nid, 0, 0)) {
-		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_LIMIT, 1);
+	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0))) {
 		ktask_came_in_vain(kt);
 		ktask_unlink(kw);
 		kw->kw_state = KTASK_WORK_LEFT;
@@ -1479,7 +1499,7 @@ static struct ktask_node *ktask_helper_work(struct ktask_work *kw, int *nid)
 static bool ktask_helper_joined(struct ktask_work *kw)
 {
 	struct ktask_context *kx = &kw->kw_thread.kh_task->kt_context;
-	bool follows = ktask_follow_cpus(kw) && !ktask_must_leave(kw, false);
+	bool follows = ktask_follow_cpus(kw);
 	struct ktask_node *kn;
 	struct ktask_own own;
 	int nid;
@@ -1502,6 +1522,7 @@ static void ktask_helper(struct work_struct *work)
 	if (before_join)
 		before_join();
 	ktask_save_prio(&own);
+	ktask_seek_idle_cpu(kw);
 	if (ktask_helper_join(kw))
 		mine = ktask_helper_joined(kw);
 	ktask_restore_prio(&own);
@@ -1942,6 +1963,7 @@ static const char *const ktask_stat_names[] = {
 	[KTASK_STAT_CHUNKS]		= "chunks",
 	[KTASK_STAT_HELPER_CHUNKS]	= "helper_chunks",
 	[KTASK_STAT_HELPERS_STARTED]	= "helpers_started",
+	[KTASK_STAT_HELPERS_MOVED]	= "helpers_moved",
 	[KTASK_STAT_HELPERS_JOINED]	= "helpers_joined",
 	[KTASK_STAT_HELPERS_WORKED]	= "helpers_worked",
 	[KTASK_STAT_HELPERS_CANCELLED]	= "helpers_cancelled",

@@ -22,6 +22,7 @@ enum ktask_stat {
 	KTASK_STAT_CHUNKS,		/* chunks done, by helpers or callers */
 	KTASK_STAT_HELPER_CHUNKS,	/* chunks done by helpers */
 	KTASK_STAT_HELPERS_STARTED,	/* work items queued */
+	KTASK_STAT_HELPERS_MOVED,	/* went to an idle CPU before they joined */
 	KTASK_STAT_HELPERS_JOINED,	/* helpers that joined their task */
 	KTASK_STAT_HELPERS_WORKED,	/* helpers that finished a chunk */
 	KTASK_STAT_HELPERS_CANCELLED,	/* taken back while still queued */

@@ -819,19 +819,19 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
 
 /*
  * @hogs: a thread for each CPU, and how many there are
- * @cpu: the CPU that became busy while a helper was there, or -1
- * @helper: that helper
- * @left: helpers that had left busy CPUs by then
- * @went: the helper did a chunk on another CPU
+ * @cpu: the CPU that a helper is on and that is busy therefore, or -1
+ * @moved: helpers that had gone to idle CPUs before
+ * @went: one has done a chunk since
  */
 struct ktask_test_flee {
 	struct task_struct	**hogs;
 	atomic_t		nr_hogs;
-	struct task_struct	*helper;
 	int			cpu;
-	u64			left;
+	u64			moved;
 	bool			went;
 };
+
+static struct ktask_test_flee *ktask_test_flee;
 
 /* Keeps its CPU busy when that is its turn. */
 static int ktask_test_flee_hog(void *arg)
@@ -839,8 +839,8 @@ static int ktask_test_flee_hog(void *arg)
 	struct ktask_test_flee *flee = arg;
 	int cpu = raw_smp_processor_id();
 
-	flee->hogs[cpu] = current;
-	atomic_inc(&flee->nr_hogs);
+	WRITE_ONCE(flee->hogs[cpu], current);
+	atomic_inc_return(&flee->nr_hogs);
 	while (!kthread_should_stop()) {
 		set_current_state(TASK_IDLE);
 		if (READ_ONCE(flee->cpu) != cpu && !kthread_should_stop())
@@ -852,20 +852,14 @@ static int ktask_test_flee_hog(void *arg)
 	return 0;
 }
 
-static struct ktask_test_flee *ktask_test_flee;
-
-/* A worker begins; it must not sleep, or the scheduler would move it. */
+/* A helper has woken up: its CPU gets busy, if no other one is. */
 static void ktask_test_flee_begin(void)
 {
 	struct ktask_test_flee *flee = ktask_test_flee;
-	int cpu;
+	int cpu = get_cpu();
 
-	if (cmpxchg(&flee->helper, NULL, current))
-		return;
-	flee->left = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY);
-	cpu = get_cpu();
-	WRITE_ONCE(flee->cpu, cpu);
-	wake_up_process(flee->hogs[cpu]);
+	if (cmpxchg(&flee->cpu, -1, cpu) == -1)
+		wake_up_process(READ_ONCE(flee->hogs[cpu]));
 	put_cpu();
 }
 
@@ -873,54 +867,61 @@ static int ktask_test_flee_body(struct ktask_test_job *job,
 				unsigned long start, unsigned long end)
 {
 	struct ktask_test_flee *flee = job->data;
-	bool over;
+	bool went;
 
-	if (!ktask_test_is_helper(job))
-		read_poll_timeout(READ_ONCE, over, over, 500,
-				  KTASK_TEST_SHORT, false, flee->went);
-	else if (READ_ONCE(flee->helper) == current &&
-		 raw_smp_processor_id() != flee->cpu &&
-		 ktask_stat_read(KTASK_STAT_HELPERS_LEFT_BUSY) == flee->left)
-		WRITE_ONCE(flee->went, true);
+	if (ktask_test_is_helper(job)) {
+		if (ktask_stat_read(KTASK_STAT_HELPERS_MOVED) > flee->moved)
+			WRITE_ONCE(flee->went, true);
+		return KTASK_RETURN_SUCCESS;
+	}
+	/* Another try, if no CPU was idle just then. */
+	WRITE_ONCE(flee->cpu, -1);
+	read_poll_timeout(READ_ONCE, went, went, 500, KTASK_TEST_SHORT, false,
+			  flee->went);
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* The CPU gets busy on which a helper begins: it goes on where one is idle. */
-void ktask_test_helper_goes_to_idle_cpu(struct kunit *test)
+static struct ktask_test_flee *ktask_test_new_flee(struct kunit *test)
 {
-	unsigned long end = jiffies + 60 * HZ;
 	struct ktask_test_flee *flee;
-	struct ktask_test_job *job;
 	int cpu, nr;
 
-	KTASK_TEST_REQUIRES(test, nr_cpus_node(numa_node_id()) > 1);
 	flee = kunit_kzalloc(test, sizeof(*flee), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, flee);
 	flee->hogs = kunit_kcalloc(test, nr_cpu_ids, sizeof(*flee->hogs),
 				   GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, flee->hogs);
 	flee->cpu = -1;
-	job = ktask_test_long_job(test);
-	job->body = ktask_test_flee_body;
-	job->data = flee;
-	ktask_ctl_set_max_threads(&job->ctl, 2);
+	flee->moved = ktask_stat_read(KTASK_STAT_HELPERS_MOVED);
 	for_each_online_cpu(cpu)
 		ktask_test_start(test, cpu, ktask_test_flee_hog, flee);
 	read_poll_timeout(atomic_read, nr, nr == num_online_cpus(), 500,
 			  KTASK_TEST_LONG, false, &flee->nr_hogs);
 	KUNIT_ASSERT_EQ(test, nr, num_online_cpus());
-	ktask_test_flee = flee;
+	return flee;
+}
+
+/* The CPU on which a helper wakes up gets busy: it goes to one that is idle. */
+void ktask_test_helper_goes_to_idle_cpu(struct kunit *test)
+{
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, nr_cpus_node(numa_node_id()) > 1);
+	ktask_test_flee = ktask_test_new_flee(test);
+	job = ktask_test_long_job(test);
+	job->body = ktask_test_flee_body;
+	job->data = ktask_test_flee;
+	ktask_ctl_set_max_threads(&job->ctl, 2);
 	WRITE_ONCE(ktask_test_hooks.before_join, ktask_test_flee_begin);
 	do {
 		job->done.nr = 0;
-		WRITE_ONCE(flee->helper, NULL);
 		ktask_test_run_well(job);
-		WRITE_ONCE(flee->cpu, -1);
-	} while (!flee->went && time_before(jiffies, end));
+	} while (!ktask_test_flee->went && time_before(jiffies, end));
 	WRITE_ONCE(ktask_test_hooks.before_join, NULL);
+	KUNIT_EXPECT_TRUE(test, ktask_test_flee->went);
 	/* Whoever still begins. */
 	KUNIT_EXPECT_TRUE(test, ktask_test_all_free());
-	KUNIT_EXPECT_TRUE(test, flee->went);
 }
 
 static const struct ktask_test_vain {
