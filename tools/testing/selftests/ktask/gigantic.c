@@ -305,68 +305,6 @@ static void test_continue(void)
 	check_came_early();
 }
 
-#define UDMABUF		"/dev/udmabuf"
-
-/* Makes a buffer of the end of the page, and looks at it. */
-static void *buffer_tail(void *arg)
-{
-	struct udmabuf_create create = {
-		.memfd	= raced_fd,
-		.flags	= UDMABUF_FLAGS_CLOEXEC,
-		.offset	= page_size - TAIL,
-		.size	= TAIL,
-	};
-	int device = open(UDMABUF, O_RDWR);
-	char *addr = MAP_FAILED;
-	bool early;
-	int fd;
-
-	(void)arg;
-	wait_for_page();
-	early = !is_over();
-	fd = ioctl(device, UDMABUF_CREATE, &create);
-	if (fd >= 0)
-		addr = mmap(NULL, TAIL, PROT_READ, MAP_SHARED, fd, 0);
-	check(addr != MAP_FAILED, "udmabuf: %s", strerror(errno));
-	if (addr != MAP_FAILED) {
-		check(is_zero(addr, TAIL),
-		      "udmabuf took a page that was not cleared");
-		munmap(addr, TAIL);
-	}
-	came_early += early;
-	close(fd);
-	close(device);
-	return NULL;
-}
-
-/* Its files can't shrink. */
-static int sealed_file(void)
-{
-	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-			      MFD_HUGETLB | MFD_HUGE_1GB);
-
-	check(fd >= 0 && !ftruncate(fd, page_size) &&
-	      !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), "memfd: %s",
-	      strerror(errno));
-	return fd;
-}
-
-static void test_buffer(void)
-{
-	void *(*others[])(void *) = { buffer_tail };
-	int i;
-
-	came_early = 0;
-	for (i = 0; i < 10 && !came_early; i++)
-		race_for(sealed_file(), others, ARRAY_SIZE(others));
-	check_came_early();
-}
-
-static const char *no_buffer_or_page(void)
-{
-	return access(UDMABUF, R_OK | W_OK) ? "no " UDMABUF : no_page();
-}
-
 static const char *no_continue_or_page(void)
 {
 	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
@@ -394,25 +332,52 @@ static unsigned long frame_of(char *addr)
 	return entry & ((1ULL << 55) - 1);
 }
 
+/* The frames of the pool, each of which was a page of a process last. */
+static void find_frames(void)
+{
+	long pages = read_pool().free;
+	char *addr[MAX_NODES];
+	int i;
+
+	for (nr_frames = 0; nr_frames < pages && nr_frames < MAX_NODES;
+	     nr_frames++) {
+		addr[nr_frames] = new_page();
+		soil(addr[nr_frames], 1);
+		frames[nr_frames] = frame_of(addr[nr_frames]);
+	}
+	for (i = 0; i < nr_frames; i++)
+		unmap(addr[i], 1);
+}
+
+/* Counts the frames that are locked, and those of them that are uptodate. */
+static int look_at_frames(int fd, int *uptodate)
+{
+	uint64_t flags;
+	int i, locked = 0;
+
+	*uptodate = 0;
+	for (i = 0; i < nr_frames; i++) {
+		if (pread(fd, &flags, sizeof(flags),
+			  frames[i] * sizeof(flags)) != sizeof(flags) ||
+		    !(flags & 1ULL << KPF_LOCKED))
+			continue;
+		locked++;
+		*uptodate += !!(flags & 1ULL << KPF_UPTODATE);
+	}
+	return locked;
+}
+
 static void *watch_flags(void *arg)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY);
-	uint64_t flags;
-	int i;
+	int locked, uptodate;
 
 	(void)arg;
 	is_ready();
 	while (!is_over()) {
-		for (i = 0; i < nr_frames; i++) {
-			if (pread(fd, &flags, sizeof(flags),
-				  frames[i] * sizeof(flags)) != sizeof(flags) ||
-			    !(flags & 1ULL << KPF_LOCKED))
-				continue;
-			if (flags & 1ULL << KPF_UPTODATE)
-				seen_uptodate++;
-			else
-				seen_not_uptodate++;
-		}
+		locked = look_at_frames(fd, &uptodate);
+		seen_uptodate += uptodate;
+		seen_not_uptodate += locked - uptodate;
 	}
 	close(fd);
 	return NULL;
@@ -425,25 +390,78 @@ static void *watch_flags(void *arg)
 static void test_uptodate(void)
 {
 	void *(*others[])(void *) = { watch_flags };
-	long i, pages = read_pool().free;
-	char *addr[MAX_NODES];
+	int i;
 
 	seen_uptodate = 0;
 	seen_not_uptodate = 0;
 	for (i = 0; i < 5 && !seen_not_uptodate; i++) {
-		for (nr_frames = 0; nr_frames < pages && nr_frames < MAX_NODES;
-		     nr_frames++) {
-			addr[nr_frames] = new_page();
-			soil(addr[nr_frames], 1);
-			frames[nr_frames] = frame_of(addr[nr_frames]);
-		}
-		while (nr_frames)
-			unmap(addr[--nr_frames], 1);
-		nr_frames = pages;
+		find_frames();
 		race(others, ARRAY_SIZE(others));
 	}
 	check(seen_not_uptodate, "locked pages were uptodate, all %ld times",
 	      seen_uptodate);
+}
+
+#define UDMABUF		"/dev/udmabuf"
+
+/*
+ * Makes a buffer of the end of the page, which is not locked then.  What the buffer
+ * holds can't be seen: mapping one of huge pages spoils their counts in the base.
+ */
+static void *buffer_tail(void *arg)
+{
+	struct udmabuf_create create = {
+		.memfd	= raced_fd,
+		.flags	= UDMABUF_FLAGS_CLOEXEC,
+		.offset	= page_size - TAIL,
+		.size	= TAIL,
+	};
+	int flags = open("/proc/kpageflags", O_RDONLY);
+	int device = open(UDMABUF, O_RDWR);
+	int fd, locked, uptodate;
+	bool early;
+
+	(void)arg;
+	wait_for_page();
+	early = !is_over();
+	fd = ioctl(device, UDMABUF_CREATE, &create);
+	locked = look_at_frames(flags, &uptodate);
+	check(fd >= 0, "udmabuf: %s", strerror(errno));
+	check(!locked, "udmabuf took a page that was not cleared");
+	came_early += early;
+	close(fd);
+	close(device);
+	close(flags);
+	return NULL;
+}
+
+/* Its files can't shrink. */
+static int sealed_file(void)
+{
+	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+			      MFD_HUGETLB | MFD_HUGE_1GB);
+
+	check(fd >= 0 && !ftruncate(fd, page_size) &&
+	      !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), "memfd: %s",
+	      strerror(errno));
+	return fd;
+}
+
+static void test_buffer(void)
+{
+	void *(*others[])(void *) = { buffer_tail };
+	int i;
+
+	came_early = 0;
+	find_frames();
+	for (i = 0; i < 10 && !came_early; i++)
+		race_for(sealed_file(), others, ARRAY_SIZE(others));
+	check_came_early();
+}
+
+static const char *no_buffer_or_page(void)
+{
+	return access(UDMABUF, R_OK | W_OK) ? "no " UDMABUF : no_page();
 }
 
 /*
@@ -795,9 +813,9 @@ static const struct test_case cases[] = {
 	{ "nobody sees what a page held", test_race, no_page },
 	{ "userfaultfd maps what is cleared", test_continue,
 	  no_continue_or_page },
-	{ "a buffer holds what is cleared", test_buffer, no_buffer_or_page },
 	{ "a page is not uptodate before it is cleared", test_uptodate,
 	  no_stats_or_page },
+	{ "a buffer holds what is cleared", test_buffer, no_buffer_or_page },
 	{ "who waits for a page holds up nobody", test_waits_alone,
 	  no_stats_or_page },
 	{ "a copy after fork is equal", test_copy, no_two_pages },
