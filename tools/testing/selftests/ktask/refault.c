@@ -6,6 +6,7 @@
  * See context.h for what is needed, besides an I/O controller, a loop device and NUMA
  * balancing.  Nothing else may swap or be balanced meanwhile.
  */
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/swap.h>
 #include <linux/loop.h>
@@ -188,14 +189,27 @@ static long vm_event(const char *name)
 	return read_key("/proc/vmstat", name);
 }
 
-/* Let the scheduler take all pages away, which it does while a task runs. */
+static void *sleep_for_ever(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+/*
+ * Let the scheduler take all pages away, which it does while a task runs; of a
+ * process with one thread it leaves those that are near.
+ */
 static int fault_balanced(void)
 {
 	char *addr = map(NUMA_UNITS * PAGE, MAP_NORESERVE);
 	long updates = vm_event("numa_pte_updates");
 	int tries = 1000, ret = 0;
 	unsigned long turns;
+	pthread_t thread;
 
+	if (pthread_create(&thread, NULL, sleep_for_ever, NULL))
+		return EAGAIN;
 	madvise(addr, NUMA_UNITS * PAGE, MADV_NOHUGEPAGE);
 	memset(addr, 1, NUMA_UNITS * PAGE);
 	while (vm_event("numa_pte_updates") - updates < NUMA_UNITS && tries--) {
