@@ -1345,6 +1345,7 @@ static void ktask_seek_idle_cpu(struct ktask_work *kw)
 		kt = kw->kw_thread.kh_task;
 		seek = ktask_cpu_wanted(kt) ||
 		       !ktask_cpu_usable(kt, raw_smp_processor_id());
+		/* As in ktask_cpu_usable(). */
 		data_race(cpumask_and(kw->kw_cpus, kt->kt_cpus,
 				      cpumask_of_node(kw->kw_nid)));
 	}

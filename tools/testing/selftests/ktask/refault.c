@@ -204,12 +204,14 @@ static int fault_balanced(void)
 {
 	char *addr = map(NUMA_UNITS * PAGE, MAP_NORESERVE);
 	long updates = vm_event("numa_pte_updates");
-	int tries = 1000, ret = 0;
 	unsigned long turns;
+	int tries = 1000;
 	pthread_t thread;
+	int ret;
 
-	if (pthread_create(&thread, NULL, sleep_for_ever, NULL))
-		return EAGAIN;
+	ret = pthread_create(&thread, NULL, sleep_for_ever, NULL);
+	if (ret)
+		return ret;
 	madvise(addr, NUMA_UNITS * PAGE, MADV_NOHUGEPAGE);
 	memset(addr, 1, NUMA_UNITS * PAGE);
 	while (vm_event("numa_pte_updates") - updates < NUMA_UNITS && tries--) {
