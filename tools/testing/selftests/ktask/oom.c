@@ -18,9 +18,9 @@
  * What a task may find free; more than that, in units of a page; and half of it,
  * behind the first chunks of all threads.
  */
-#define LEFT		(96 * MEGABYTE)
-#define OOM_UNITS	60000
-#define OOM_HELD	12000
+#define LEFT		(32 * MEGABYTE)
+#define OOM_UNITS	20000
+#define OOM_HELD	4000
 
 #define KILL_ALLOCATING	"/proc/sys/vm/oom_kill_allocating_task"
 #define MIN_FREE	"/proc/sys/vm/min_free_kbytes"
@@ -66,9 +66,10 @@ static bool fill_node(int nid, size_t size)
 }
 
 /*
- * Who is killed may use up half of what is kept free, and two seconds after it was
- * killed it does not count any more: a slow machine needs more than that for the
- * 40 MiB that are kept where huge pages are enabled, and kills another one then.
+ * Who is killed may use up half of what is kept free, and what is left on nodes
+ * that it may not use; and two seconds after it was killed it does not count any
+ * more.  A slow machine needs more than that for the 40 MiB that are kept where huge
+ * pages are enabled, and kills another one then.  So there is little LEFT, too.
  */
 static bool keep_little(void)
 {
