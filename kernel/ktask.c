@@ -1098,12 +1098,12 @@ static bool ktask_above_limits(struct ktask_work *kw)
 	return above;
 }
 
-/* Must helper @kw, which is @above a limit or not, give way? */
-static bool ktask_must_leave(struct ktask_work *kw, bool above)
+/* Must helper @kw, @above a limit or on a @wanted CPU or neither, give way? */
+static bool ktask_must_leave(struct ktask_work *kw, bool above, bool wanted)
 {
 	if (above)
 		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_LIMIT, 1);
-	else if (ktask_cpu_wanted(kw->kw_thread.kh_task))
+	else if (wanted)
 		ktask_stat_add(KTASK_STAT_HELPERS_LEFT_BUSY, 1);
 	else
 		return false;
@@ -1208,7 +1208,8 @@ static bool ktask_take_chunk(struct ktask_thread *kh, struct ktask_work *kw)
 
 	spin_lock(&kn->kn_lock);
 	if (!kn->kn_remaining || ktask_stopped(kt) ||
-	    (kw && ktask_must_leave(kw, ktask_above_limits(kw))))
+	    (kw && ktask_must_leave(kw, ktask_above_limits(kw),
+				    ktask_cpu_wanted(kt))))
 		goto out;
 	kh->kh_offset = kn->kn_task_size - kn->kn_remaining;
 	if (kc->kc_iter_func == ktask_iter_range)
@@ -1243,11 +1244,12 @@ static int ktask_do_chunk(struct ktask_thread *kh, bool helper)
 	return ret;
 }
 
-/* A thread begins its first chunk of the task. */
-static void ktask_begin(struct ktask_task *kt)
+/* A thread begins its first chunk of the task.  A helper did not come in vain. */
+static void ktask_begin(struct ktask_task *kt, bool helper)
 {
 	spin_lock_bh(&ktask_lock);
-	WRITE_ONCE(kt->kt_vain, 0);
+	if (helper)
+		WRITE_ONCE(kt->kt_vain, 0);
 	kt->kt_active++;
 	kt->kt_threads = max(kt->kt_threads, kt->kt_active);
 	spin_unlock_bh(&ktask_lock);
@@ -1271,7 +1273,7 @@ static void ktask_do_chunks(struct ktask_thread *kh, struct ktask_work *kw)
 
 	while (ktask_may_go_on(kw) && ktask_take_chunk(kh, kw)) {
 		if (!kh->kh_chunks)
-			ktask_begin(kh->kh_task);
+			ktask_begin(kh->kh_task, kw);
 		ret = ktask_do_chunk(kh, kw);
 		if (ret) {
 			kh->kh_failed = true;
@@ -1332,14 +1334,17 @@ static void ktask_came_in_vain(struct ktask_task *kt)
  * the node that it is counted on, where its caller may run too, if it has woken up
  * where the caller may not or where others want the CPU.  That may well be the
  * caller's own.
+ *
+ * Return: whether it found none.
  */
-static void ktask_seek_idle_cpu(struct ktask_work *kw)
+static bool ktask_seek_idle_cpu(struct ktask_work *kw)
 {
 	struct ktask_task *kt;
 	bool seek = false;
+	int ret;
 
 	if (ktask_test_hook(anywhere))
-		return;
+		return false;
 	spin_lock_bh(&ktask_lock);
 	if (kw->kw_state == KTASK_WORK_QUEUED) {
 		kt = kw->kw_thread.kh_task;
@@ -1350,15 +1355,19 @@ static void ktask_seek_idle_cpu(struct ktask_work *kw)
 				      cpumask_of_node(kw->kw_nid)));
 	}
 	spin_unlock_bh(&ktask_lock);
-	if (seek && workqueue_seek_idle_cpu(kw->kw_cpus))
-		ktask_stat_add(KTASK_STAT_HELPERS_MOVED, 1);
+	if (!seek)
+		return false;
+	ret = workqueue_seek_idle_cpu(kw->kw_cpus);
+	ktask_stat_add(KTASK_STAT_HELPERS_MOVED, ret > 0);
+	return !ret && !ktask_early() && !ktask_test_hook(ignore_load);
 }
 
 /*
- * A helper joins.  Unless it succeeds nothing of the task may be touched, which
- * may be gone, and the item is the worker's to free.
+ * A helper joins, unless it would have to go to a busy CPU for it, since its caller
+ * may not run on this one, and all are @busy.  Unless it succeeds nothing of the task
+ * may be touched, which may be gone, and the item is the worker's to free.
  */
-static bool ktask_helper_join(struct ktask_work *kw)
+static bool ktask_helper_join(struct ktask_work *kw, bool busy)
 {
 	struct ktask_thread *kh = &kw->kw_thread;
 	struct ktask_task *kt;
@@ -1370,7 +1379,9 @@ static bool ktask_helper_join(struct ktask_work *kw)
 	kt = kh->kh_task;
 	kw->kw_state = KTASK_WORK_JOINED;
 	ktask_count_queued(kw, -1);
-	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0))) {
+	if (!busy || ktask_cpu_usable(kt, raw_smp_processor_id()))
+		busy = ktask_cpu_wanted(kt);
+	if (ktask_must_leave(kw, !ktask_within_limits(kw->kw_nid, 0, 0), busy)) {
 		ktask_came_in_vain(kt);
 		ktask_unlink(kw);
 		kw->kw_state = KTASK_WORK_LEFT;
@@ -1519,12 +1530,13 @@ static void ktask_helper(struct work_struct *work)
 	ktask_test_func before_join = ktask_test_hook(before_join);
 	struct sched_attr own = {};
 	bool mine = true;
+	bool busy;
 
 	if (before_join)
 		before_join();
 	ktask_save_prio(&own);
-	ktask_seek_idle_cpu(kw);
-	if (ktask_helper_join(kw))
+	busy = ktask_seek_idle_cpu(kw);
+	if (ktask_helper_join(kw, busy))
 		mine = ktask_helper_joined(kw);
 	ktask_restore_prio(&own);
 	workqueue_widen_worker();

@@ -22,12 +22,12 @@ enum ktask_stat {
 	KTASK_STAT_CHUNKS,		/* chunks done, by helpers or callers */
 	KTASK_STAT_HELPER_CHUNKS,	/* chunks done by helpers */
 	KTASK_STAT_HELPERS_STARTED,	/* work items queued */
-	KTASK_STAT_HELPERS_MOVED,	/* went to an idle CPU before they joined */
+	KTASK_STAT_HELPERS_MOVED,	/* went to an idle CPU, then to join */
 	KTASK_STAT_HELPERS_JOINED,	/* helpers that joined their task */
 	KTASK_STAT_HELPERS_WORKED,	/* helpers that finished a chunk */
 	KTASK_STAT_HELPERS_CANCELLED,	/* taken back while still queued */
 	KTASK_STAT_HELPERS_DETACHED,	/* told to stay out, worker on its way */
-	KTASK_STAT_HELPERS_LEFT_BUSY,	/* gave their CPU to other tasks */
+	KTASK_STAT_HELPERS_LEFT_BUSY,	/* other tasks wanted the CPU */
 	KTASK_STAT_HELPERS_LEFT_LIMIT,	/* were above the limit */
 	KTASK_STAT_HELPERS_LEFT_CPUS,	/* could not go to the caller's CPUs */
 	KTASK_STAT_HELPERS_LEFT_MASKS,	/* nor try, as masks were being changed */
@@ -81,7 +81,7 @@ typedef void (*ktask_test_func)(void);
  * @ignore_load: treat every CPU as idle
  * @anywhere: helpers stay on whatever CPUs they are
  * @all_wanted: treat the CPU of each helper as wanted by others
- * @masks_busy: masks of workers are being changed, always
+ * @masks_busy: helpers can't be narrowed, as if others changed masks of workers
  * @leave_queued: the timer takes no item back
  * @no_poll: the caller waits until it is woken
  */

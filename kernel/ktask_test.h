@@ -98,7 +98,6 @@ struct ktask_test_entry {
 struct ktask_test_meeting {
 	int			want;
 	atomic_t		inside;
-	bool			met;
 };
 
 struct ktask_test_thread;
@@ -118,6 +117,7 @@ struct ktask_test_lower {
 	struct ktask_test_meeting	second;
 	atomic_t			held;
 	atomic_t			gone_on;
+	u64				left;
 	int				phase;
 };
 
@@ -158,6 +158,7 @@ int ktask_test_most_threads(void);
 int ktask_test_round_node(int i);
 bool ktask_test_is_helper(struct ktask_test_job *job);
 bool ktask_test_meet(struct ktask_test_meeting *meeting);
+bool ktask_test_met(const struct ktask_test_meeting *meeting);
 
 struct ktask_test_thread *ktask_test_start(struct kunit *test, int cpu,
 					   int (*func)(void *arg), void *arg);
@@ -168,6 +169,7 @@ void ktask_test_hogs_at(struct kunit *test, int policy,
 			const struct cpumask *cpus);
 void ktask_test_hogs(struct kunit *test, int policy);
 void ktask_test_hogs_on(void);
+bool ktask_test_hogs_ran(unsigned long usec);
 bool ktask_test_hogs_run(void);
 void ktask_test_hogs_off(void);
 void ktask_test_close_gate(int hold);
@@ -264,6 +266,7 @@ void ktask_test_nested_signal(struct kunit *test);
 void ktask_test_cpus_are_callers(struct kunit *test);
 void ktask_test_half_is_idle(struct kunit *test);
 void ktask_test_half_is_busy(struct kunit *test);
+void ktask_test_half_gets_busy(struct kunit *test);
 void ktask_test_masks_are_busy(struct kunit *test);
 void ktask_test_cpus_of_two_nodes(struct kunit *test);
 void ktask_test_pinned_is_serial(struct kunit *test);

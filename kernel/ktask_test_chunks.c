@@ -635,9 +635,9 @@ void ktask_test_errors_at_once(struct kunit *test)
 		if (p->undo)
 			ktask_ctl_set_undo_func(&job->ctl, ktask_test_undo);
 		ret = ktask_test_run(job);
-	} while (!together.meeting.met && time_before(jiffies, end));
+	} while (!ktask_test_met(&together.meeting) && time_before(jiffies, end));
 
-	KUNIT_ASSERT_TRUE_MSG(test, together.meeting.met,
+	KUNIT_ASSERT_TRUE_MSG(test, ktask_test_met(&together.meeting),
 			      "%d threads never met", together.meeting.want);
 	ktask_test_check_error(job, ret, -KTASK_TEST_FAIL_FIRST);
 	if (p->all_fail)

@@ -658,6 +658,65 @@ void ktask_test_half_is_busy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
 }
 
+static atomic_t ktask_test_came_to_busy;
+
+/* A helper has woken up: its caller's CPUs get busy. */
+static void ktask_test_make_busy(void)
+{
+	unsigned long end = jiffies + 60 * HZ;
+
+	/* The caller may be about to switch them off. */
+	do {
+		ktask_test_hogs_on();
+	} while (!ktask_test_hogs_ran(KTASK_TEST_SHORT) &&
+		 time_before(jiffies, end));
+	atomic_inc(&ktask_test_came_to_busy);
+}
+
+/* Where nobody is about to join, the CPUs get idle again. */
+static int ktask_test_gets_busy_body(struct ktask_test_job *job,
+				     unsigned long start, unsigned long end)
+{
+	if (!ktask_test_is_helper(job) &&
+	    ktask_test_nr_free_works() == ktask_test_nr_works())
+		ktask_test_hogs_off();
+	usleep_range(1000, 2000);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/*
+ * The caller's CPUs get busy when a helper has woken up, there or elsewhere.  None
+ * joins: it would have to wait for such a CPU, and its caller for it.
+ */
+void ktask_test_half_gets_busy(struct kunit *test)
+{
+	const struct ktask_test_cpus half = { NULL, 0, 1, num_online_cpus() / 2 };
+	unsigned long end = jiffies + 60 * HZ;
+	struct ktask_test_job *job;
+	u64 joined;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 3);
+	ktask_test_choose_cpus(&ktask_test_mask, &half);
+	job = ktask_test_context_job(test, 0, ktask_test_gets_busy_body);
+	ktask_test_hooks.ignore_load = false;
+	set_cpus_allowed_ptr(current, &ktask_test_mask);
+	ktask_test_hogs_at(test, SCHED_NORMAL, &ktask_test_mask);
+	atomic_set(&ktask_test_came_to_busy, 0);
+	joined = ktask_stat_read(KTASK_STAT_HELPERS_JOINED);
+	WRITE_ONCE(ktask_test_hooks.before_join, ktask_test_make_busy);
+	do {
+		job->done.nr = 0;
+		ktask_test_run_well(job);
+	} while (atomic_read(&ktask_test_came_to_busy) < 20 &&
+		 time_before(jiffies, end));
+	WRITE_ONCE(ktask_test_hooks.before_join, NULL);
+	KUNIT_EXPECT_TRUE(test, ktask_test_all_free());
+	ktask_test_hogs_off();
+	KUNIT_EXPECT_GE(test, atomic_read(&ktask_test_came_to_busy), 5);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_JOINED),
+			joined);
+}
+
 /* Gives helpers the time to come, and to leave again. */
 static int ktask_test_masks_body(struct ktask_test_job *job,
 				 unsigned long start, unsigned long end)

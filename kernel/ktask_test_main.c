@@ -542,14 +542,22 @@ int ktask_test_round_node(int i)
  */
 bool ktask_test_meet(struct ktask_test_meeting *meeting)
 {
-	bool met;
+	int nr;
 
-	if (atomic_inc_return(&meeting->inside) >= meeting->want)
-		WRITE_ONCE(meeting->met, true);
-	read_poll_timeout(READ_ONCE, met, met, 500, KTASK_TEST_SHORT, false,
-			  meeting->met);
-	atomic_dec(&meeting->inside);
-	return met;
+	atomic_inc(&meeting->inside);
+	read_poll_timeout(atomic_read, nr, nr >= meeting->want, 500,
+			  KTASK_TEST_SHORT, false, &meeting->inside);
+	/* Whom the others count does not give up. */
+	do {
+		if (nr >= meeting->want)
+			return true;
+	} while (!atomic_try_cmpxchg(&meeting->inside, &nr, nr - 1));
+	return false;
+}
+
+bool ktask_test_met(const struct ktask_test_meeting *meeting)
+{
+	return atomic_read(&meeting->inside) >= meeting->want;
 }
 
 /* ---- Threads ------------------------------------------------------------ */
@@ -687,14 +695,18 @@ void ktask_test_hogs_off(void)
 	WRITE_ONCE(ktask_test_hog_on, false);
 }
 
-/* Have all of them begun to run?  Waits for it. */
-bool ktask_test_hogs_run(void)
+/* Have all of them begun to run?  Waits for it @usec microseconds. */
+bool ktask_test_hogs_ran(unsigned long usec)
 {
 	int nr;
 
 	return !read_poll_timeout(atomic_read, nr, nr == ktask_test_nr_hogs,
-				  500, KTASK_TEST_LONG, false,
-				  &ktask_test_hogs_running);
+				  500, usec, false, &ktask_test_hogs_running);
+}
+
+bool ktask_test_hogs_run(void)
+{
+	return ktask_test_hogs_ran(KTASK_TEST_LONG);
 }
 
 /* ---- The gate between dequeue and join ---------------------------------- */
@@ -920,6 +932,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_cpus_are_callers, ktask_test_cpus_params),
 	KUNIT_CASE(ktask_test_half_is_idle),
 	KUNIT_CASE(ktask_test_half_is_busy),
+	KUNIT_CASE(ktask_test_half_gets_busy),
 	KUNIT_CASE(ktask_test_masks_are_busy),
 	KUNIT_CASE(ktask_test_cpus_of_two_nodes),
 	KUNIT_CASE(ktask_test_pinned_is_serial),

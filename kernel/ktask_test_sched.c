@@ -819,13 +819,15 @@ void ktask_test_helper_leaves_busy_cpu(struct kunit *test)
 
 /*
  * @hogs: a thread for each CPU, and how many there are
- * @cpu: the CPU that a helper is on and that is busy therefore, or -1
+ * @helper: who has woken up on a CPU that got busy then
+ * @cpu: that CPU, or -1
  * @moved: helpers that had gone to idle CPUs before
- * @went: one has done a chunk since
+ * @went: that one has done a chunk on another CPU
  */
 struct ktask_test_flee {
 	struct task_struct	**hogs;
 	atomic_t		nr_hogs;
+	struct task_struct	*helper;
 	int			cpu;
 	u64			moved;
 	bool			went;
@@ -833,12 +835,16 @@ struct ktask_test_flee {
 
 static struct ktask_test_flee *ktask_test_flee;
 
-/* Keeps its CPU busy when that is its turn. */
+/*
+ * Keeps its CPU busy when that is its turn; no more than a helper does, which has to
+ * get that far as to find out.
+ */
 static int ktask_test_flee_hog(void *arg)
 {
 	struct ktask_test_flee *flee = arg;
 	int cpu = raw_smp_processor_id();
 
+	set_user_nice(current, MAX_NICE);
 	WRITE_ONCE(flee->hogs[cpu], current);
 	atomic_inc_return(&flee->nr_hogs);
 	while (!kthread_should_stop()) {
@@ -858,26 +864,46 @@ static void ktask_test_flee_begin(void)
 	struct ktask_test_flee *flee = ktask_test_flee;
 	int cpu = get_cpu();
 
-	if (cmpxchg(&flee->cpu, -1, cpu) == -1)
+	if (cmpxchg(&flee->cpu, -1, cpu) == -1) {
+		WRITE_ONCE(flee->moved,
+			   ktask_stat_read(KTASK_STAT_HELPERS_MOVED));
+		WRITE_ONCE(flee->helper, current);
 		wake_up_process(READ_ONCE(flee->hogs[cpu]));
+	}
 	put_cpu();
+}
+
+/* Has a helper gone to an idle CPU, or is there none that still may? */
+static bool ktask_test_flee_over(const struct ktask_test_flee *flee)
+{
+	return READ_ONCE(flee->went) ||
+	       ktask_test_nr_free_works() == ktask_test_nr_works();
 }
 
 static int ktask_test_flee_body(struct ktask_test_job *job,
 				unsigned long start, unsigned long end)
 {
 	struct ktask_test_flee *flee = job->data;
-	bool went;
+	int cpu = READ_ONCE(flee->cpu);
+	bool over;
 
-	if (ktask_test_is_helper(job)) {
-		if (ktask_stat_read(KTASK_STAT_HELPERS_MOVED) > flee->moved)
-			WRITE_ONCE(flee->went, true);
-		return KTASK_RETURN_SUCCESS;
+	if (!ktask_test_is_helper(job)) {
+		/* Another try, if no CPU was idle just then. */
+		if (ktask_test_flee_over(flee)) {
+			WRITE_ONCE(flee->helper, NULL);
+			WRITE_ONCE(flee->cpu, -1);
+		}
+		read_poll_timeout(ktask_test_flee_over, over, over, 500,
+				  10 * KTASK_TEST_SHORT, false, flee);
+	} else if (READ_ONCE(flee->helper) == current && cpu >= 0 &&
+		   raw_smp_processor_id() != cpu &&
+		   ktask_stat_read(KTASK_STAT_HELPERS_MOVED) >
+		   READ_ONCE(flee->moved)) {
+		/* That one was not idle. */
+		if (!cpumask_test_cpu(cpu, current->cpus_ptr))
+			ktask_test_bad(job, "kept where it went", start, end);
+		WRITE_ONCE(flee->went, true);
 	}
-	/* Another try, if no CPU was idle just then. */
-	WRITE_ONCE(flee->cpu, -1);
-	read_poll_timeout(READ_ONCE, went, went, 500, KTASK_TEST_SHORT, false,
-			  flee->went);
 	return KTASK_RETURN_SUCCESS;
 }
 
@@ -892,7 +918,6 @@ static struct ktask_test_flee *ktask_test_new_flee(struct kunit *test)
 				   GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, flee->hogs);
 	flee->cpu = -1;
-	flee->moved = ktask_stat_read(KTASK_STAT_HELPERS_MOVED);
 	for_each_online_cpu(cpu)
 		ktask_test_start(test, cpu, ktask_test_flee_hog, flee);
 	read_poll_timeout(atomic_read, nr, nr == num_online_cpus(), 500,
@@ -909,16 +934,16 @@ void ktask_test_helper_goes_to_idle_cpu(struct kunit *test)
 
 	KTASK_TEST_REQUIRES(test, nr_cpus_node(numa_node_id()) > 1);
 	ktask_test_flee = ktask_test_new_flee(test);
-	job = ktask_test_long_job(test);
+	job = ktask_test_simple(test, 1000, 10, 2);
 	job->body = ktask_test_flee_body;
 	job->data = ktask_test_flee;
-	ktask_ctl_set_max_threads(&job->ctl, 2);
 	WRITE_ONCE(ktask_test_hooks.before_join, ktask_test_flee_begin);
 	do {
 		job->done.nr = 0;
 		ktask_test_run_well(job);
 	} while (!ktask_test_flee->went && time_before(jiffies, end));
 	WRITE_ONCE(ktask_test_hooks.before_join, NULL);
+	WRITE_ONCE(ktask_test_flee->cpu, -1);
 	KUNIT_EXPECT_TRUE(test, ktask_test_flee->went);
 	/* Whoever still begins. */
 	KUNIT_EXPECT_TRUE(test, ktask_test_all_free());
@@ -972,7 +997,11 @@ void ktask_test_no_helper_in_vain(struct kunit *test)
 static int ktask_test_rare_body(struct ktask_test_job *job,
 				unsigned long start, unsigned long end)
 {
+	int nr;
+
 	usleep_range(12000, 15000);
+	read_poll_timeout(ktask_test_nr_helpers, nr, !nr, 500, KTASK_TEST_LONG,
+			  false);
 	return KTASK_RETURN_SUCCESS;
 }
 

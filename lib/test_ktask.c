@@ -29,6 +29,7 @@
  *   test_ktask/run       a task as KEY=VALUE words, see test_ktask_parse();
  *			  write() returns its error
  *   test_ktask/progress  number of units done so far
+ *   test_ktask/busy      units that are being done; those that are held are not
  *   test_ktask/go        written to let held units go on
  *   test_ktask/error     what the last task returned, without its sign
  *   test_ktask/balanced  number of its units after which NUMA balancing had something
@@ -382,7 +383,7 @@ static int test_ktask_measure_context(void)
 
 /* ---- Tasks on request --------------------------------------------------- */
 
-/* How long held units, and a caller that leaves all to helpers, wait at most. */
+/* How long held units, and a caller for the next unit of a helper, wait at most. */
 #define TEST_KTASK_PATIENCE	(60 * HZ)
 #define TEST_KTASK_MAX_UNITS	65536
 
@@ -438,6 +439,7 @@ struct test_ktask_request {
 static DEFINE_MUTEX(test_ktask_run_mutex);	/* one task at a time */
 static struct test_ktask_unit *test_ktask_units;
 static size_t test_ktask_nr_units;
+static atomic_t test_ktask_busy;
 static atomic_t test_ktask_done;
 static atomic_t test_ktask_helper_done;
 static atomic_t test_ktask_balanced;
@@ -502,7 +504,7 @@ struct test_ktask_inner {
 
 static int test_ktask_inner_func(void *start, void *end, void *arg)
 {
-	unsigned long until = jiffies + HZ / 10;
+	unsigned long until = jiffies + HZ;
 	struct test_ktask_inner *inner = arg;
 	bool outer = current == inner->outer;
 
@@ -562,6 +564,7 @@ static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 
 	if (i >= req->hold && !test_ktask_wait_go(req))
 		return ktask_should_stop(&req->ctl) ? -EINTR : -ETIME;
+	atomic_inc(&test_ktask_busy);
 	unit->helper = current != req->caller;
 	unit->cpu = raw_smp_processor_id();
 	unit->uid = from_kuid(&init_user_ns, current_fsuid());
@@ -575,6 +578,7 @@ static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 		atomic_inc(&test_ktask_balanced);
 	if (task_node(req->caller) != unit->home)
 		unit->home = NUMA_NO_NODE;
+	atomic_dec(&test_ktask_busy);
 	return ret;
 }
 
@@ -582,9 +586,13 @@ static int test_ktask_do_unit(struct test_ktask_request *req, size_t i)
 static bool test_ktask_wait_helpers(struct test_ktask_request *req, size_t own)
 {
 	unsigned long end = jiffies + TEST_KTASK_PATIENCE;
+	int done, before = 0;
 
-	while (atomic_read(&test_ktask_helper_done) + own <
-	       req->part.kn_task_size) {
+	while (done = atomic_read(&test_ktask_helper_done),
+	       done + own < req->part.kn_task_size) {
+		if (done != before)
+			end = jiffies + TEST_KTASK_PATIENCE;
+		before = done;
 		if (time_after(jiffies, end) || ktask_should_stop(&req->ctl))
 			return false;
 		schedule_timeout_uninterruptible(1);
@@ -798,6 +806,8 @@ static void test_ktask_add_files(void)
 			    &test_ktask_go_fops);
 	debugfs_create_file("units", 0400, test_ktask_dir, NULL,
 			    &test_ktask_units_fops);
+	debugfs_create_atomic_t("busy", 0400, test_ktask_dir,
+				&test_ktask_busy);
 	debugfs_create_atomic_t("progress", 0400, test_ktask_dir,
 				&test_ktask_done);
 	debugfs_create_atomic_t("balanced", 0400, test_ktask_dir,

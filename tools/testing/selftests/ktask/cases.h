@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest.h"
@@ -44,6 +45,20 @@ static inline int rounds_here(int rounds)
 		    !access("/sys/kernel/debug/kcsan", F_OK);
 
 	return slow ? rounds / 10 : rounds;
+}
+
+/* For loops that wait or try again until something happens: is it time to give up? */
+static inline long seconds_from_now(long seconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + seconds;
+}
+
+static inline bool has_passed(long second)
+{
+	return seconds_from_now(0) > second;
 }
 
 /* What a program wants to look at around each of its cases. */

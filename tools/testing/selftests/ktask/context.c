@@ -97,9 +97,9 @@ static int narrow_workers(void)
 /* They get them back once they have left, and pools of old masks end soon. */
 static void expect_wide_workers(void)
 {
-	int tries = 100;
+	long end = seconds_from_now(60);
 
-	while (narrow_workers() && tries--)
+	while (narrow_workers() && !has_passed(end))
 		usleep(100000);
 	check(!narrow_workers(), "%d workers lack a CPU", narrow_workers());
 }
@@ -633,7 +633,7 @@ static long high_events(void)
 	group_write("a", "memory.high", HIGH);
 	group_enter("a", child);
 	start_child();
-	wait_held(HIGH_SEEN);
+	wait_stalled(HIGH_SEEN);
 	events = read_key(group_file("a", "memory.events"), "high");
 	check(!read_key(group_file("a", "memory.events"), "max"),
 	      "memory.max was hit");
@@ -678,7 +678,7 @@ static void test_high_killed(void)
 	group_write("a", "memory.high", "1M");
 	group_enter("a", child);
 	start_child();
-	wait_held(512);
+	wait_stalled(512);
 	done = read_number(DEBUGFS "progress");
 	check(done < LONG_CHUNK / 2, "%ld units already, not throttled", done);
 	kill(child, SIGKILL);

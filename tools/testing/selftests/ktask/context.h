@@ -186,10 +186,10 @@ static inline void group_make(const char *group)
 /* Processes that have just ended may keep it busy for a moment. */
 static inline int remove_dir(const char *dir)
 {
-	int tries = 100;
+	long end = seconds_from_now(60);
 
 	while (rmdir(dir)) {
-		if (errno != EBUSY || !tries--)
+		if (errno != EBUSY || has_passed(end))
 			return -1;
 		usleep(50000);
 	}
@@ -318,18 +318,32 @@ static inline void let_go(void)
 	write_file(DEBUGFS "go", "1");
 }
 
-/* Wait until at least @nr units are done and all threads of the task are held. */
-static inline void wait_held(long nr)
+/* Wait until at least @nr units are done and no more get done. */
+static inline void wait_stalled(long nr)
 {
+	long end = seconds_from_now(60);
 	long now = 0, before = -1;
-	int tries = 300;
 
-	while ((now < nr || now != before) && tries--) {
+	while ((now < nr || now != before) && !has_passed(end)) {
 		usleep(200000);
+		if (now != before)
+			end = seconds_from_now(60);
 		before = now;
 		now = read_number(DEBUGFS "progress");
 	}
-	check(tries > 0, "%ld of %ld units", now, nr);
+	check(now >= nr && now == before, "%ld of %ld units", now, nr);
+}
+
+/* The same, and all threads of the task are held. */
+static inline void wait_held(long nr)
+{
+	long end = seconds_from_now(60);
+
+	do {
+		wait_stalled(nr);
+	} while (read_number(DEBUGFS "busy") && !has_passed(end));
+	check(!read_number(DEBUGFS "busy"), "%ld units are not held",
+	      read_number(DEBUGFS "busy"));
 }
 
 /* Read what was done; returns the number of units that helpers did. */
@@ -397,11 +411,16 @@ static inline void start_child(void)
 /* Returns what it ended with, or minus its signal; 1000 if it did not end. */
 static inline int wait_child(pid_t pid)
 {
-	int tries = 9000;
+	long end = seconds_from_now(90);
+	long now, before = -1;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		if (!tries--) {
+		now = read_number(DEBUGFS "progress");
+		if (now != before)
+			end = seconds_from_now(90);
+		before = now;
+		if (has_passed(end)) {
 			check(false, "a caller hangs");
 			kill(pid, SIGKILL);
 			return 1000;

@@ -134,14 +134,18 @@ static void on_alarm(int sig)
 static void test_signal(void)
 {
 	struct sigaction action = { .sa_handler = on_alarm };
-	/* Again and again, since the first may come before fallocate(). */
-	struct itimerval timer = { { 0, 5000 }, { 0, 5000 } }, none = {};
+	struct itimerval timer = {}, none = {};
 	long pages = read_pool().free;
+	long usec = 5000;
 	int fd, error = 0, i;
 
 	sigaction(SIGALRM, &action, NULL);
 	fd = new_file();
-	for (i = 0; i < 5 && !file_pages(fd); i++) {
+	for (i = 0; i < 20 && !file_pages(fd); i++, usec += usec / 2) {
+		/* Again and again, since the first may come before fallocate(). */
+		timer.it_value.tv_sec = usec / 1000000;
+		timer.it_value.tv_usec = usec % 1000000;
+		timer.it_interval = timer.it_value;
 		setitimer(ITIMER_REAL, &timer, NULL);
 		error = allocate(fd, 0, 0, pages);
 		setitimer(ITIMER_REAL, &none, NULL);
@@ -766,10 +770,11 @@ static long copy_on_node(int nid)
 /* Until helpers came, which they don't while others have the CPUs. */
 static void write_helped(long (*func)(int nid), int nid, const char *what)
 {
+	long end = seconds_from_now(60);
 	long helped = 0;
 	int i;
 
-	for (i = 0; i < 6 && !helped; i++) {
+	for (i = 0; !helped && !has_passed(end); i++) {
 		usleep(i * 100000);
 		helped = func(nid);
 	}

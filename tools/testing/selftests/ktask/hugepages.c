@@ -781,11 +781,14 @@ static void check_taken(const long *taken, long on_0, long on_1,
 /* A file of @wanted pages has @on_0 of node 0 and @on_1 of node 1. */
 static void check_nodes(long wanted, long on_0, long on_1, const char *what)
 {
+	long end = seconds_from_now(60);
 	bool helped = false;
 	long taken[2], chunks;
 	int i, fd;
 
-	for (i = 0; i < 6 && !helped; i++) {
+	for (i = 0; !helped && !has_passed(end); i++) {
+		/* Whatever has the CPUs may be done with them after a while. */
+		usleep(i * 100000);
 		chunks = read_stat("helper_chunks");
 		fd = new_file();
 		take_pages(fd, wanted, taken, what);

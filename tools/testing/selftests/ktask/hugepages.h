@@ -309,10 +309,11 @@ static inline long read_stat(const char *name)
  */
 static inline void check_helped(void (*job)(void), const char *what)
 {
+	long end = seconds_from_now(60);
 	long before, chunks = 0;
 	int i;
 
-	for (i = 0; i < 6 && chunks <= 0; i++) {
+	for (i = 0; chunks <= 0 && !has_passed(end); i++) {
 		/* Whatever has the CPUs may be done with them after a while. */
 		usleep(i * 100000);
 		before = read_stat("helper_chunks");

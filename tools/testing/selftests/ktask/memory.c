@@ -139,10 +139,11 @@ static void check_policy(void)
 	const int size = policy->huge ? THP_UNITS : SMALL_UNITS;
 	const char *what = policy->area ? "the area's" : "the task's";
 	const char *pages = policy->huge ? "huge pages" : "pages";
-	int tries, apart = 0, astray = 0;
+	long end = seconds_from_now(60);
+	int apart = 0, astray = 0;
 	pid_t child;
 
-	for (tries = 0; tries < 10 && apart < size / 4; tries++) {
+	while (apart < size / 4 && !has_passed(end)) {
 		child = make_child(fault_by_policy);
 		start_child();
 		expect_end(child, 0);
@@ -255,15 +256,15 @@ static bool error_of_killed(long error)
 
 static void check_killed(size_t stride)
 {
+	long end = seconds_from_now(60);
 	long serial, helped;
-	int tries = 10;
 
 	pin_stride = stride;
 	serial = pin_and_kill(1);
 	/* On a busy machine helpers may come too late. */
 	do {
 		helped = pin_and_kill(0);
-	} while (read_units() < PIN_UNITS / 4 && --tries);
+	} while (read_units() < PIN_UNITS / 4 && !has_passed(end));
 	check(read_units() >= PIN_UNITS / 4, "helpers did %d units", nr_helped);
 	check(error_of_killed(serial), "serial: errno %ld", serial);
 	check(error_of_killed(helped), "errno %ld", helped);

@@ -14,6 +14,43 @@
 #include "context.h"
 
 /* -------------------------------------------------------------------------
+ * Settings
+ */
+
+#define PAGE_CLUSTER	"/proc/sys/vm/page-cluster"
+#define BALANCING	"/proc/sys/kernel/numa_balancing"
+#define SCHED_DEBUGFS	"/sys/kernel/debug/sched/numa_balancing/"
+
+static struct {
+	const char	*path;
+	long		old;
+} settings[] = {
+	{ PAGE_CLUSTER },
+	{ BALANCING },
+	{ SCHED_DEBUGFS "scan_delay_ms" },
+	{ SCHED_DEBUGFS "scan_period_min_ms" },
+};
+
+static void settings_begin(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		settings[i].old = read_number(settings[i].path);
+}
+
+static void settings_end(void)
+{
+	char old[32];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
+		snprintf(old, sizeof(old), "%ld", settings[i].old);
+		write_file(settings[i].path, old);
+	}
+}
+
+/* -------------------------------------------------------------------------
  * Swap
  */
 
@@ -62,7 +99,7 @@ static bool swap_begin(void)
 
 	close(fd);
 	/* A fault reads its own page and no others. */
-	return done && !write_file("/proc/sys/vm/page-cluster", "0");
+	return done && !write_file(PAGE_CLUSTER, "0");
 }
 
 static void swap_end(void)
@@ -118,9 +155,9 @@ static long group_anon(const char *group)
 static void swap_out(const char *group)
 {
 	const long few = SWAP_UNITS * PAGE / 20;
-	int tries = 100;
+	long end = seconds_from_now(60);
 
-	while (group_anon(group) > few && tries--) {
+	while (group_anon(group) > few && !has_passed(end)) {
 		write_file(group_file(group, "memory.reclaim"), "16M");
 		usleep(50000);
 	}
@@ -181,9 +218,6 @@ static void test_swapped(void)
  */
 
 #define NUMA_UNITS	2000
-#define BALANCING	"/proc/sys/kernel/numa_balancing"
-#define SCHED_DEBUGFS	"/sys/kernel/debug/sched/numa_balancing/"
-
 static long vm_event(const char *name)
 {
 	return read_key("/proc/vmstat", name);
@@ -205,7 +239,7 @@ static int fault_balanced(void)
 	char *addr = map(NUMA_UNITS * PAGE, MAP_NORESERVE);
 	long updates = vm_event("numa_pte_updates");
 	unsigned long turns;
-	int tries = 1000;
+	long end = seconds_from_now(60);
 	pthread_t thread;
 	int ret;
 
@@ -214,12 +248,12 @@ static int fault_balanced(void)
 		return ret;
 	madvise(addr, NUMA_UNITS * PAGE, MADV_NOHUGEPAGE);
 	memset(addr, 1, NUMA_UNITS * PAGE);
-	while (vm_event("numa_pte_updates") - updates < NUMA_UNITS && tries--) {
+	while (vm_event("numa_pte_updates") - updates < NUMA_UNITS && !ret) {
 		for (turns = 0; turns < 10000000; turns++)
 			asm volatile("");
+		if (has_passed(end))
+			ret = ETIME;
 	}
-	if (tries < 0)
-		ret = ETIME;
 	if (!ret)
 		ret = run("work=fault addr=%#lx size=%d flags=%d lead=1",
 			  (long)addr, NUMA_UNITS, MM | MEMCG);
@@ -255,18 +289,25 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
+	int ret;
+
 	tasks_begin();
 	if (access(BALANCING, W_OK) || access("/dev/loop-control", W_OK))
 		ksft_exit_skip("needs NUMA balancing and loop devices\n");
 	if (!groups_begin() ||
 	    write_file("/sys/fs/cgroup/cgroup.subtree_control", "+io"))
 		ksft_exit_skip("no cgroup controllers: %s\n", strerror(errno));
-	if (!swap_begin())
+	settings_begin();
+	if (!swap_begin()) {
+		ret = errno;
+		swap_end();
+		settings_end();
 		ksft_exit_skip("no swap on a loop device: %s\n",
-			       strerror(errno));
-
+			       strerror(ret));
+	}
 	run_cases(cases, ARRAY_SIZE(cases));
 	swap_end();
+	settings_end();
 	groups_end();
 	ksft_finished();
 }
