@@ -87,6 +87,14 @@
 #define KTASK_CHUNKS_PER_THREAD		4
 
 /*
+ * Minimum chunks in a chunk at most.  A helper keeps its chunk when others come to
+ * want its CPU, and its caller may have to wait for it: that is bounded by what the
+ * client knows, not by the size of the task.  A minimum chunk pays for starting a
+ * helper, so to take one so many times as large costs next to nothing.
+ */
+#define KTASK_MAX_STEPS			16
+
+/*
  * Threads of a task after boot.  Memory bandwidth of a node ends scaling at 8
  * to 16 threads on the machines that were measured for earlier attempts.
  */
@@ -394,7 +402,7 @@ EXPORT_SYMBOL_IF_KUNIT(ktask_step);
  *
  * Guided self-scheduling (Polychronopoulos and Kuck, 1987): a chunk is a
  * fraction of what is left, so chunks shrink towards the minimum and threads
- * end at about the same time.
+ * end at about the same time.  Of a huge task it is %KTASK_MAX_STEPS minimum chunks.
  *
  * Return: Number of units, 1 to @remaining.
  */
@@ -404,7 +412,7 @@ VISIBLE_IF_KUNIT size_t ktask_chunk_size(size_t origin, size_t remaining,
 {
 	size_t size = remaining / threads / KTASK_CHUNKS_PER_THREAD;
 
-	size = max(size - size % step, step);
+	size = clamp_t(size_t, size / step, 1, KTASK_MAX_STEPS) * step;
 	if (align > 1)
 		size -= origin % align;
 	return min(size, remaining);

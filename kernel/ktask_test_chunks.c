@@ -60,25 +60,29 @@ static const struct ktask_test_size {
 	unsigned int	threads;
 	size_t		want;
 } ktask_test_sizes[] = {
-	{ "one thread",		0, 1000, 10, 1, 1,		250 },
+	{ "one thread",		0, 400, 10, 1, 1,		100 },
 	{ "four threads",	0, 1000, 10, 1, 4,		60 },
+	{ "at most",		0, 1000, 10, 1, 1,		160 },
+	{ "just at most",	0, 640, 10, 1, 1,		160 },
+	{ "less than at most",	0, 639, 10, 1, 1,		150 },
 	{ "minimum",		0, 100, 10, 1, 4,		10 },
 	{ "rest",		0, 7, 10, 1, 4,			7 },
 	{ "exactly one",	0, 10, 10, 1, 1,		10 },
 	{ "last unit",		99, 1, 10, 1, 8,		1 },
-	{ "unaligned",		3, 1000, 10, 5, 1,		247 },
-	{ "odd alignment",	7, 1000, 6, 3, 2,		119 },
+	{ "unaligned",		3, 400, 10, 5, 1,		97 },
+	{ "odd alignment",	7, 500, 6, 3, 2,		59 },
 	{ "short first",	9, 100, 10, 10, 8,		1 },
 	{ "short first, rest",	5, 4, 10, 10, 1,		4 },
-	{ "all",		0, SIZE_MAX, 1, 1, 1,		SIZE_MAX / 4 },
-	{ "all, many threads",	0, SIZE_MAX, 1, 1, 1 << 20,	SIZE_MAX >> 22 },
+	{ "all",		0, SIZE_MAX, 1, 1, 1,		16 },
+	{ "all, large steps",	0, SIZE_MAX, SIZE_MAX >> 5, 1, 1, SIZE_MAX >> 5 << 3 },
+	{ "all, many threads",	0, SIZE_MAX, 1UL << 40, 1, 1 << 20, 3UL << 40 },
 	{ "all, one step",	0, SIZE_MAX, SIZE_MAX, 1, 4,	SIZE_MAX },
 	{ "all, half a step",	0, SIZE_MAX, SIZE_MAX / 2, 1, 4,
 	  SIZE_MAX / 2 },
 	{ "high",		SIZE_MAX - 9, 5, 4, 4, 1,	2 },
 	{ "high, rest",		SIZE_MAX - 1, 1, 4, 4, 1,	1 },
 	{ "high and large",	1, SIZE_MAX - 1, 1 << 20, 1 << 20, 16,
-	  (SIZE_MAX >> 6 & ~((1UL << 20) - 1)) - 1 },
+	  (16UL << 20) - 1 },
 };
 
 const void *ktask_test_chunk_size_params(const void *prev, char *desc)
@@ -424,7 +428,7 @@ void ktask_test_chunks_shrink(struct kunit *test)
 	job = ktask_test_simple(test, size, step, p->threads);
 	ktask_test_run_well(job);
 
-	share = size / p->threads / 4;
+	share = min(size / p->threads / 4, 16 * step);
 	before = share;
 	KUNIT_ASSERT_GE(test, job->done.nr, 4 * p->threads);
 	for (i = 0; i < job->done.nr; i++) {

@@ -149,6 +149,47 @@ void ktask_test_limit_after_param(struct kunit *test)
 	ktask_test_end_lower(test, l);
 }
 
+/* A worker is on its way when the limit falls, which it sees before it joins. */
+static int ktask_test_on_its_way_body(struct ktask_test_job *job,
+				      unsigned long start, unsigned long end)
+{
+	u64 *want = job->data;
+	u64 left;
+	int nr;
+
+	if (start)
+		return KTASK_RETURN_SUCCESS;
+	read_poll_timeout(atomic_read, nr, nr, 500, KTASK_TEST_LONG, false,
+			  &ktask_test_gate_arrived);
+	if (ktask_test_set_param("cpu_percent", "0"))
+		ktask_test_bad(job, "cpu_percent", start, end);
+	ktask_test_open_gate();
+	read_poll_timeout(ktask_stat_read, left, left >= *want, 500,
+			  KTASK_TEST_LONG, false,
+			  KTASK_STAT_HELPERS_LEFT_LIMIT);
+	return KTASK_RETURN_SUCCESS;
+}
+
+void ktask_test_limit_before_join(struct kunit *test)
+{
+	u64 want = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_LIMIT) + 1;
+	u64 joined = ktask_stat_read(KTASK_STAT_HELPERS_JOINED);
+	struct ktask_test_job *job;
+
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.leave_queued = true;
+	ktask_test_close_gate(INT_MAX);
+	job = ktask_test_simple(test, 200, 10, 2);
+	job->body = ktask_test_on_its_way_body;
+	job->data = &want;
+	ktask_test_run_well(job);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_LEFT_LIMIT),
+			want);
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_JOINED),
+			joined);
+}
+
 void ktask_test_disabled_is_serial(struct kunit *test)
 {
 	u64 disabled = ktask_stat_read(KTASK_STAT_SERIAL_DISABLED);
