@@ -279,6 +279,8 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
+	static char output[65536];
+
 	tasks_begin();
 	if (sysconf(_SC_PHYS_PAGES) > 2048 * MEGABYTE / (long)PAGE)
 		ksft_exit_skip("needs a machine with little memory\n");
@@ -287,6 +289,11 @@ int main(void)
 		ksft_exit_fail_msg("can't fill the memory: %s\n",
 				   strerror(errno));
 
+	/*
+	 * Whoever reads what is printed may need memory for that, and be killed for it:
+	 * not before the end.
+	 */
+	setvbuf(stdout, output, _IOFBF, sizeof(output));
 	run_cases(cases, ARRAY_SIZE(cases));
 	groups_end();
 	ksft_finished();
