@@ -149,12 +149,12 @@ void ktask_test_limit_after_param(struct kunit *test)
 	ktask_test_end_lower(test, l);
 }
 
-/* A worker is on its way when the limit falls, which it sees before it joins. */
+/* A worker is on its way when the limit falls: it is told to stay out. */
 static int ktask_test_on_its_way_body(struct ktask_test_job *job,
 				      unsigned long start, unsigned long end)
 {
 	u64 *want = job->data;
-	u64 left;
+	u64 detached;
 	int nr;
 
 	if (start)
@@ -163,16 +163,19 @@ static int ktask_test_on_its_way_body(struct ktask_test_job *job,
 			  &ktask_test_gate_arrived);
 	if (ktask_test_set_param("cpu_percent", "0"))
 		ktask_test_bad(job, "cpu_percent", start, end);
+	detached = ktask_stat_read(KTASK_STAT_HELPERS_DETACHED);
 	ktask_test_open_gate();
-	read_poll_timeout(ktask_stat_read, left, left >= *want, 500,
-			  KTASK_TEST_LONG, false,
-			  KTASK_STAT_HELPERS_LEFT_LIMIT);
+	if (detached != *want)
+		ktask_test_bad(job, "not detached", start, end);
+	read_poll_timeout(ktask_test_nr_free_works, nr,
+			  nr == ktask_test_nr_works(), 500, KTASK_TEST_LONG,
+			  false);
 	return KTASK_RETURN_SUCCESS;
 }
 
 void ktask_test_limit_before_join(struct kunit *test)
 {
-	u64 want = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_LIMIT) + 1;
+	u64 want = ktask_stat_read(KTASK_STAT_HELPERS_DETACHED) + 1;
 	u64 joined = ktask_stat_read(KTASK_STAT_HELPERS_JOINED);
 	struct ktask_test_job *job;
 
@@ -184,7 +187,7 @@ void ktask_test_limit_before_join(struct kunit *test)
 	job->body = ktask_test_on_its_way_body;
 	job->data = &want;
 	ktask_test_run_well(job);
-	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_LEFT_LIMIT),
+	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_DETACHED),
 			want);
 	KUNIT_EXPECT_EQ(test, ktask_stat_read(KTASK_STAT_HELPERS_JOINED),
 			joined);
