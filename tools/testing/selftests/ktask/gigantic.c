@@ -276,6 +276,18 @@ static int ask_for(char *addr)
 	return fd;
 }
 
+static pid_t waiter;		/* for a page; by __atomic functions */
+
+static void begin_to_wait(void)
+{
+	__atomic_store_n(&waiter, syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+}
+
+static void end_to_wait(void)
+{
+	__atomic_store_n(&waiter, 0, __ATOMIC_SEQ_CST);
+}
+
 /* Maps the page without a fault. */
 static void *continue_tail(void *arg)
 {
@@ -283,11 +295,15 @@ static void *continue_tail(void *arg)
 	struct uffdio_continue page = { .range = { (uintptr_t)addr, page_size } };
 	int fd = ask_for(addr);
 	bool early;
+	int ret;
 
 	(void)arg;
 	wait_for_page();
 	early = !is_over();
-	if (ioctl(fd, UFFDIO_CONTINUE, &page))
+	begin_to_wait();
+	ret = ioctl(fd, UFFDIO_CONTINUE, &page);
+	end_to_wait();
+	if (ret)
 		check(false, "UFFDIO_CONTINUE: %s", strerror(errno));
 	else
 		check(is_zero(addr + page_size - TAIL, TAIL),
@@ -477,7 +493,6 @@ static const char *no_buffer_or_page(void)
 #define SMALL_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
 static char *small;
-static pid_t waiter;		/* by __atomic functions */
 static long passes;
 
 static void *wait_for_tail(void *arg)
@@ -486,9 +501,9 @@ static void *wait_for_tail(void *arg)
 
 	(void)arg;
 	wait_for_page();
-	__atomic_store_n(&waiter, syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+	begin_to_wait();
 	check(!addr || !addr[page_size - 1], "the page was not cleared");
-	__atomic_store_n(&waiter, 0, __ATOMIC_SEQ_CST);
+	end_to_wait();
 	unmap(addr, 1);
 	return NULL;
 }
@@ -534,9 +549,9 @@ static void *go_on(void *arg)
 	return NULL;
 }
 
-static void test_waiter(void)
+static void test_waiter(void *(*wait)(void *))
 {
-	void *(*others[])(void *) = { wait_for_tail, go_on };
+	void *(*others[])(void *) = { wait, go_on };
 	int fd = memfd_create("small", MFD_HUGETLB | MFD_HUGE_2MB);
 	int i;
 
@@ -554,7 +569,7 @@ static void test_waiter(void)
 	close(fd);
 }
 
-static void test_waits_alone(void)
+static void waits_alone(void *(*wait)(void *))
 {
 	char before[32];
 
@@ -562,8 +577,18 @@ static void test_waits_alone(void)
 	write_text("256", SMALL_POOL);
 	check(read_number(SMALL_POOL) == NR_SMALL, "no pages of 2 MiB");
 	if (read_number(SMALL_POOL) == NR_SMALL)
-		test_waiter();
+		test_waiter(wait);
 	write_text(before, SMALL_POOL);
+}
+
+static void test_waits_alone(void)
+{
+	waits_alone(wait_for_tail);
+}
+
+static void test_continue_waits_alone(void)
+{
+	waits_alone(continue_tail);
 }
 
 /* ---- Copying ------------------------------------------------------------ */
@@ -806,6 +831,11 @@ static const char *no_stats_or_page(void)
 	return no_stats() ?: no_page();
 }
 
+static const char *no_stats_or_continue(void)
+{
+	return no_stats() ?: no_continue_or_page();
+}
+
 static const char *no_stats_or_two_pages(void)
 {
 	return no_stats() ?: no_two_pages();
@@ -823,6 +853,8 @@ static const struct test_case cases[] = {
 	{ "a buffer holds what is cleared", test_buffer, no_buffer_or_page },
 	{ "who waits for a page holds up nobody", test_waits_alone,
 	  no_stats_or_page },
+	{ "userfaultfd that waits for a page holds up nobody",
+	  test_continue_waits_alone, no_stats_or_continue },
 	{ "a copy after fork is equal", test_copy, no_two_pages },
 	{ "a copy of a file page is equal", test_private_file, no_two_pages },
 	{ "helpers clear a touched page", test_touch_helped, no_stats_or_page },
