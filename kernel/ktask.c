@@ -83,14 +83,14 @@
  * A: atomic, or a lone flag whose accesses are marked.
  */
 
-/* The first chunks take 1/4 of a thread's share, as with padata before. */
+/* The first chunks take 1/4 of a thread's share or less, as with padata before. */
 #define KTASK_CHUNKS_PER_THREAD		4
 
 /*
  * Minimum chunks in a chunk at most.  A helper keeps its chunk when others come to
  * want its CPU, and its caller may have to wait for it: that is bounded by what the
  * client knows, not by the size of the task.  A minimum chunk pays for starting a
- * helper, so to take one so many times as large costs next to nothing.
+ * helper, so one that is so many times as large pays it many times over.
  */
 #define KTASK_MAX_STEPS			16
 
@@ -402,7 +402,7 @@ EXPORT_SYMBOL_IF_KUNIT(ktask_step);
  *
  * Guided self-scheduling (Polychronopoulos and Kuck, 1987): a chunk is a
  * fraction of what is left, so chunks shrink towards the minimum and threads
- * end at about the same time.  Of a huge task it is %KTASK_MAX_STEPS minimum chunks.
+ * end at about the same time.  It is %KTASK_MAX_STEPS minimum chunks at most.
  *
  * Return: Number of units, 1 to @remaining.
  */

@@ -280,7 +280,7 @@ const void *ktask_test_lower_params(const void *prev, char *desc);
 void ktask_test_wrong_values(struct kunit *test);
 void ktask_test_right_values(struct kunit *test);
 void ktask_test_limit_after_param(struct kunit *test);
-void ktask_test_limit_before_join(struct kunit *test);
+void ktask_test_limit_while_queued(struct kunit *test);
 void ktask_test_disabled_is_serial(struct kunit *test);
 void ktask_test_percent_before_user_space(struct kunit *test);
 void ktask_test_one_by_one(struct kunit *test);

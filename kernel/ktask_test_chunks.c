@@ -403,9 +403,12 @@ void ktask_test_random_units_once(struct kunit *test)
 static const struct ktask_test_balance {
 	const char	*name;
 	unsigned int	threads;
+	size_t		step;
 } ktask_test_balances[] = {
-	{ "2 threads", 2 }, { "3 threads", 3 }, { "8 threads", 8 },
-	{ "16 threads", 16 },
+	{ "2 threads", 2, 10 }, { "3 threads", 3, 10 }, { "8 threads", 8, 10 },
+	{ "16 threads", 16, 10 }, { "2 threads, large steps", 2, 1000 },
+	{ "3 threads, large steps", 3, 1000 },
+	{ "8 threads, large steps", 8, 1000 },
 };
 
 const void *ktask_test_balance_params(const void *prev, char *desc)
@@ -419,7 +422,7 @@ const void *ktask_test_balance_params(const void *prev, char *desc)
 void ktask_test_chunks_shrink(struct kunit *test)
 {
 	const struct ktask_test_balance *p = test->param_value;
-	const size_t step = 10, size = 100000;
+	const size_t step = p->step, size = 100000;
 	struct ktask_test_job *job;
 	const struct ktask_test_range *range;
 	size_t length, before, share;

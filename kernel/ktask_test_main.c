@@ -912,7 +912,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_wrong_values, ktask_test_value_params),
 	KUNIT_CASE(ktask_test_right_values),
 	KUNIT_CASE_PARAM(ktask_test_limit_after_param, ktask_test_lower_params),
-	KUNIT_CASE(ktask_test_limit_before_join),
+	KUNIT_CASE(ktask_test_limit_while_queued),
 	KUNIT_CASE(ktask_test_disabled_is_serial),
 	KUNIT_CASE(ktask_test_percent_before_user_space),
 	KUNIT_CASE(ktask_test_one_by_one),

@@ -173,7 +173,7 @@ static int ktask_test_on_its_way_body(struct ktask_test_job *job,
 	return KTASK_RETURN_SUCCESS;
 }
 
-void ktask_test_limit_before_join(struct kunit *test)
+void ktask_test_limit_while_queued(struct kunit *test)
 {
 	u64 want = ktask_stat_read(KTASK_STAT_HELPERS_DETACHED) + 1;
 	u64 joined = ktask_stat_read(KTASK_STAT_HELPERS_JOINED);

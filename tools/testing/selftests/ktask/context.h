@@ -337,11 +337,12 @@ static inline void wait_stalled(long nr)
 /* The same, and all threads of the task are held. */
 static inline void wait_held(long nr)
 {
-	long end = seconds_from_now(60);
+	long end;
 
-	do {
+	wait_stalled(nr);
+	end = seconds_from_now(60);
+	while (read_number(DEBUGFS "busy") && !has_passed(end))
 		wait_stalled(nr);
-	} while (read_number(DEBUGFS "busy") && !has_passed(end));
 	check(!read_number(DEBUGFS "busy"), "%ld units are not held",
 	      read_number(DEBUGFS "busy"));
 }
@@ -387,7 +388,6 @@ static inline pid_t make_child(int (*func)(void))
 
 	if (pipe(start_pipe))
 		ksft_exit_fail_msg("pipe: %s\n", strerror(errno));
-	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		ksft_exit_fail_msg("fork: %s\n", strerror(errno));

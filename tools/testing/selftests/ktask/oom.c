@@ -277,6 +277,16 @@ static const struct test_case cases[] = {
 	{ "a killed caller is enough", test_killed },
 };
 
+/*
+ * Whoever reads what is printed may need memory for that, and be killed for it.  So
+ * nothing is printed in a case, but between two, when there is some.
+ */
+static void let_others_read(void)
+{
+	fflush(stdout);
+	sleep(3);
+}
+
 int main(void)
 {
 	static char output[65536];
@@ -289,11 +299,8 @@ int main(void)
 		ksft_exit_fail_msg("can't fill the memory: %s\n",
 				   strerror(errno));
 
-	/*
-	 * Whoever reads what is printed may need memory for that, and be killed for it:
-	 * not before the end.
-	 */
 	setvbuf(stdout, output, _IOFBF, sizeof(output));
+	before_case = let_others_read;
 	run_cases(cases, ARRAY_SIZE(cases));
 	groups_end();
 	ksft_finished();
