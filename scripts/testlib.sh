@@ -39,7 +39,8 @@ verdict()
 }
 
 # plan_read FILE: sets plan_vm, plan_append, plan_timeout, plan_modules,
-# plan_kselftest, plan_env, plan_command, plan_expect, plan_kernels, plan_cases.
+# plan_kselftest, plan_env, plan_command, plan_expect, plan_kernels, plan_alone,
+# plan_cases.
 plan_read()
 {
 	local file=$1 dir key value
@@ -47,6 +48,7 @@ plan_read()
 	dir=$(dirname "$file")
 	plan_vm=() plan_append="" plan_timeout=300 plan_modules=() plan_kselftest=""
 	plan_env=() plan_command="" plan_expect="" plan_kernels=(ktask debug) plan_cases=()
+	plan_alone=""
 	[[ -r $file ]] || die "there is no plan $file" "ls tests/plan"
 	while read -r key value; do
 		case $key in
@@ -60,6 +62,7 @@ plan_read()
 		command)	plan_command=$value ;;
 		expect)		plan_expect=$value ;;
 		kernels)	read -ra plan_kernels <<<"$value" ;;
+		alone)		plan_alone=$value ;;
 		case)		plan_cases+=("$value") ;;
 		cases)		mapfile -t -O "${#plan_cases[@]}" plan_cases \
 					< <(grep -v '^#' "$dir/$value") ;;
