@@ -218,6 +218,7 @@ static void test_swapped(void)
  */
 
 #define NUMA_UNITS	2000
+
 static long vm_event(const char *name)
 {
 	return read_key("/proc/vmstat", name);
