@@ -120,6 +120,13 @@
 #define KTASK_MAX_VAIN			6
 
 /*
+ * Masks for helpers that change theirs: at most this many, and bytes per possible
+ * CPU.  Few change it at a time, and not for long.
+ */
+#define KTASK_MASKS			64
+#define KTASK_MASK_BYTES_PER_CPU	32
+
+/*
  * How often a helper tries to go where its caller may run, a jiffy apart, while
  * others change masks of workers.
  */
@@ -181,7 +188,6 @@ enum ktask_state {
  * struct ktask_work - a helper's work item
  * @kw_work: initialised once at boot
  * @kw_thread: the helper as a thread of its task
- * @kw_cpus: for workqueue_narrow_worker() and workqueue_seek_idle_cpu() (T)
  * @kw_helper: the worker, valid while JOINED (L)
  * @kw_queued: low half of jiffies when it was queued (L)
  * @kw_nid: the node that it was queued on or runs on, and counts against; while
@@ -198,7 +204,6 @@ enum ktask_state {
 struct ktask_work {
 	struct work_struct	kw_work;
 	struct ktask_thread	kw_thread;
-	cpumask_var_t		kw_cpus;
 	struct task_struct	*kw_helper;
 	u32			kw_queued;
 	int			kw_nid;
@@ -212,13 +217,10 @@ struct ktask_work {
 	bool			kw_strayed;
 };
 
-/*
- * What ktask takes per possible CPU, but for CPUMASK_OFFSTACK's kw_cpus; lockdep
- * makes a work_struct big.
- */
+/* What ktask takes per possible CPU; lockdep makes a work_struct big. */
 static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
-	      (sizeof(struct ktask_work) - sizeof(cpumask_var_t)) *
-	      KTASK_WORKS_PER_2_CPUS / 2 <= 256);
+	      sizeof(struct ktask_work) * KTASK_WORKS_PER_2_CPUS / 2 +
+	      KTASK_MASK_BYTES_PER_CPU <= 256);
 
 /**
  * struct ktask_task - a task, on the stack of its caller
@@ -286,6 +288,8 @@ static DEFINE_SPINLOCK(ktask_lock);
 static LIST_HEAD(ktask_free);		/* L: FREE, oldest first */
 static LIST_HEAD(ktask_queued);		/* L: QUEUED, oldest first */
 static LIST_HEAD(ktask_waiters);	/* L: tasks whose caller waits */
+static struct cpumask *ktask_masks[KTASK_MASKS]; /* L: a stack of free ones */
+static int ktask_nr_masks;		/* L */
 static struct ktask_nid *ktask_nids;	/* by node id */
 static int ktask_nr_helpers;		/* L: QUEUED or JOINED, in the system */
 static int ktask_limit;			/* L: most of them after boot */
@@ -1120,6 +1124,27 @@ static bool ktask_must_leave(struct ktask_work *kw, bool above, bool wanted)
 }
 
 /*
+ * A mask to write to, with any content, or NULL; ktask_put_mask() gives it back.
+ * With CPUMASK_OFFSTACK it has no place on the stack.
+ */
+static struct cpumask *ktask_get_mask(void)
+{
+	lockdep_assert_held(&ktask_lock);
+	if (!ktask_nr_masks || ktask_test_hook(no_masks))
+		return NULL;
+	return ktask_masks[--ktask_nr_masks];
+}
+
+static void ktask_put_mask(struct cpumask *mask)
+{
+	if (!mask)
+		return;
+	spin_lock_bh(&ktask_lock);
+	ktask_masks[ktask_nr_masks++] = mask;
+	spin_unlock_bh(&ktask_lock);
+}
+
+/*
  * Narrow the worker to CPUs where its caller may run.  While masks of workers are
  * being changed it tries again, but not when its caller only waits for it.
  *
@@ -1129,17 +1154,29 @@ static int ktask_narrow(struct ktask_work *kw)
 {
 	struct ktask_task *kt = kw->kw_thread.kh_task;
 	int tries = KTASK_NARROW_TRIES;
+	struct cpumask *mask = NULL;
 	int ret;
 
 	for (;;) {
-		if (ktask_over(kt))
-			return -ECANCELED;
-		ret = ktask_test_hook(masks_busy) ? -EBUSY :
-		      workqueue_narrow_worker(kt->kt_cpus, kw->kw_cpus);
-		if (ret != -EBUSY || !--tries)
-			return ret;
+		ret = ktask_over(kt) ? -ECANCELED :
+		      ktask_test_hook(masks_busy) ? -EBUSY :
+		      workqueue_narrow_worker(kt->kt_cpus, mask);
+		if (ret != -EBUSY)
+			break;
+		/* Mostly none is needed. */
+		if (!mask) {
+			spin_lock_bh(&ktask_lock);
+			mask = ktask_get_mask();
+			spin_unlock_bh(&ktask_lock);
+			if (mask)
+				continue;
+		}
+		if (!--tries)
+			break;
 		schedule_timeout_uninterruptible(1);
 	}
+	ktask_put_mask(mask);
+	return ret;
 }
 
 /*
@@ -1347,9 +1384,10 @@ static void ktask_came_in_vain(struct ktask_task *kt)
  */
 static bool ktask_seek_idle_cpu(struct ktask_work *kw)
 {
+	struct cpumask *mask = NULL;
 	struct ktask_task *kt;
 	bool seek = false;
-	int ret;
+	int ret = 0;
 
 	if (ktask_test_hook(anywhere))
 		return false;
@@ -1358,14 +1396,19 @@ static bool ktask_seek_idle_cpu(struct ktask_work *kw)
 		kt = kw->kw_thread.kh_task;
 		seek = ktask_cpu_wanted(kt) ||
 		       !ktask_cpu_usable(kt, raw_smp_processor_id());
-		/* As in ktask_cpu_usable(). */
-		data_race(cpumask_and(kw->kw_cpus, kt->kt_cpus,
-				      cpumask_of_node(kw->kw_nid)));
+		mask = seek ? ktask_get_mask() : NULL;
+		if (mask) {
+			/* As in ktask_cpu_usable(). */
+			data_race(cpumask_and(mask, kt->kt_cpus,
+					      cpumask_of_node(kw->kw_nid)));
+		}
 	}
 	spin_unlock_bh(&ktask_lock);
 	if (!seek)
 		return false;
-	ret = workqueue_seek_idle_cpu(kw->kw_cpus);
+	if (mask)
+		ret = workqueue_seek_idle_cpu(mask);
+	ktask_put_mask(mask);
 	ktask_stat_add(KTASK_STAT_HELPERS_MOVED, ret > 0);
 	return !ret && !ktask_early() && !ktask_test_hook(ignore_load);
 }
@@ -2087,6 +2130,12 @@ int ktask_test_nr_free_works(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_free_works);
 
+int ktask_test_nr_free_masks(void)
+{
+	return READ_ONCE(ktask_nr_masks);
+}
+EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_free_masks);
+
 /* What ktask_timer does, without regard to age; returns whether any was. */
 bool ktask_test_take_back_queued(void)
 {
@@ -2126,27 +2175,10 @@ static void __init ktask_lower_workers(struct workqueue_struct *wq)
 		pr_warn("workers start at nice 0 (%d)\n", ret);
 }
 
-static void __init ktask_free_works(struct ktask_work *works, int nr)
+static int __init ktask_masks_wanted(void)
 {
-	while (works && nr--)
-		free_cpumask_var(works[nr].kw_cpus);
-	kfree(works);
-}
-
-/* The work items, with what belongs to them; NULL if there is no memory. */
-static struct ktask_work * __init ktask_alloc_works(int nr)
-{
-	struct ktask_work *works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
-	int i;
-
-	for (i = 0; works && i < nr; i++) {
-		INIT_WORK(&works[i].kw_work, ktask_helper);
-		if (!alloc_cpumask_var(&works[i].kw_cpus, GFP_KERNEL)) {
-			ktask_free_works(works, i);
-			works = NULL;
-		}
-	}
-	return works;
+	return clamp_t(int, num_possible_cpus() * KTASK_MASK_BYTES_PER_CPU /
+		       cpumask_size(), 1, KTASK_MASKS);
 }
 
 /*
@@ -2156,20 +2188,27 @@ static struct ktask_work * __init ktask_alloc_works(int nr)
 void __init ktask_init(void)
 {
 	int nr = DIV_ROUND_UP(num_possible_cpus() * KTASK_WORKS_PER_2_CPUS, 2);
+	int nr_masks = ktask_masks_wanted();
 	struct workqueue_struct *wq;
 	struct ktask_work *works;
+	void *masks;
 	int i;
 
 	wq = alloc_workqueue("ktask", WQ_UNBOUND, nr);
-	works = ktask_alloc_works(nr);
+	works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
+	masks = kcalloc(nr_masks, cpumask_size(), GFP_KERNEL);
 	ktask_nids = kcalloc(nr_node_ids, sizeof(*ktask_nids), GFP_KERNEL);
-	if (!wq || !works || !ktask_nids ||
+	if (!wq || !works || !masks || !ktask_nids ||
 	    cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "ktask:online",
 				      ktask_cpu_up, ktask_cpu_down) < 0)
 		goto err;
 
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
+		INIT_WORK(&works[i].kw_work, ktask_helper);
 		list_add_tail(&works[i].kw_thread.kh_list, &ktask_free);
+	}
+	for (i = 0; i < nr_masks; i++)
+		ktask_put_mask(masks + i * cpumask_size());
 	ktask_lower_workers(wq);
 	ktask_set_limits(-1);
 	ktask_nr_works = nr;
@@ -2180,7 +2219,8 @@ err:
 	pr_warn("can't set up helpers, tasks run in one thread\n");
 	kfree(ktask_nids);
 	ktask_nids = NULL;
-	ktask_free_works(works, nr);
+	kfree(works);
+	kfree(masks);
 	if (wq)
 		destroy_workqueue(wq);
 }

@@ -82,6 +82,7 @@ typedef void (*ktask_test_func)(void);
  * @anywhere: helpers stay on whatever CPUs they are
  * @all_wanted: treat the CPU of each helper as wanted by others
  * @masks_busy: helpers can't be narrowed, as if others changed masks of workers
+ * @no_masks: helpers find no mask to be narrowed with, or to look for an idle CPU
  * @leave_queued: the timer takes no item back
  * @no_poll: the caller waits until it is woken
  */
@@ -95,6 +96,7 @@ struct ktask_test_hooks {
 	bool		anywhere;
 	bool		all_wanted;
 	bool		masks_busy;
+	bool		no_masks;
 	bool		leave_queued;
 	bool		no_poll;
 };
@@ -108,6 +110,7 @@ int ktask_test_nr_helpers(void);
 int ktask_test_nr_helpers_of(int nid);
 const struct kernel_param *ktask_test_param(const char *name);
 int ktask_test_nr_free_works(void);
+int ktask_test_nr_free_masks(void);
 int ktask_test_nr_works(void);
 bool ktask_test_take_back_queued(void);
 #endif

@@ -268,6 +268,7 @@ void ktask_test_half_is_idle(struct kunit *test);
 void ktask_test_half_is_busy(struct kunit *test);
 void ktask_test_half_gets_busy(struct kunit *test);
 void ktask_test_masks_are_busy(struct kunit *test);
+void ktask_test_masks_run_out(struct kunit *test);
 void ktask_test_cpus_of_two_nodes(struct kunit *test);
 void ktask_test_pinned_is_serial(struct kunit *test);
 void ktask_test_cpus_change(struct kunit *test);

@@ -520,6 +520,24 @@ static bool ktask_test_splits_node(const struct cpumask *mask)
 	return false;
 }
 
+/* Has each of the mask's nodes another CPU? */
+static bool ktask_test_splits_each_node(const struct cpumask *mask)
+{
+	int nid, inside, all, cpu;
+
+	for_each_online_node(nid) {
+		inside = 0;
+		all = 0;
+		for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask) {
+			inside += cpumask_test_cpu(cpu, mask);
+			all++;
+		}
+		if (inside && inside == all)
+			return false;
+	}
+	return true;
+}
+
 /* Sleep, too: the scheduler chooses a CPU anew when a thread wakes up. */
 static bool ktask_test_keeps_to(const struct cpumask *mask)
 {
@@ -731,28 +749,49 @@ static int ktask_test_masks_body(struct ktask_test_job *job,
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* Helpers that can't be kept to their caller's CPUs do nothing, and go. */
-void ktask_test_masks_are_busy(struct kunit *test)
+/*
+ * Helpers that can't be kept to their caller's CPUs while *@hook is set do nothing,
+ * and go.
+ */
+static void ktask_test_not_kept(struct kunit *test, bool *hook)
 {
 	u64 was = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS);
 	unsigned long end = jiffies + 60 * HZ;
 	struct ktask_test_job *job;
 
-	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
 	job = ktask_test_context_job(test, 0, ktask_test_masks_body);
 	job->data = &was;
-	ktask_test_hooks.masks_busy = true;
+	*hook = true;
 	do {
 		job->done.nr = 0;
 		ktask_test_run_well(job);
 	} while (ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS) == was &&
 		 time_before(jiffies, end));
-	ktask_test_hooks.masks_busy = false;
+	*hook = false;
 	KUNIT_EXPECT_GT(test, ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS),
 			was);
 	KUNIT_EXPECT_EQ(test, atomic_read(&job->helper_chunks), 0);
 	was = ktask_stat_read(KTASK_STAT_HELPERS_LEFT_MASKS);
 	ktask_test_until_helped(job);
+}
+
+void ktask_test_masks_are_busy(struct kunit *test)
+{
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	ktask_test_not_kept(test, &ktask_test_hooks.masks_busy);
+}
+
+/* As long as others have all masks that helpers are narrowed with. */
+void ktask_test_masks_run_out(struct kunit *test)
+{
+	const struct ktask_test_cpus half = { NULL, 0, 2, num_online_cpus() / 2 };
+
+	ktask_test_choose_cpus(&ktask_test_mask, &half);
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 3 &&
+			    ktask_test_splits_each_node(&ktask_test_mask));
+	set_cpus_allowed_ptr(current, &ktask_test_mask);
+	ktask_test_not_kept(test, &ktask_test_hooks.no_masks);
+	ktask_test_check_workers(test);
 }
 
 /* Two parts: whose node's CPUs are to do them, and chunks that helpers did there. */

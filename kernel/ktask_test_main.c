@@ -803,6 +803,8 @@ static void ktask_test_reset_params(struct kunit *test)
 
 /* ---- The suite ---------------------------------------------------------- */
 
+static int ktask_test_nr_masks;
+
 static int ktask_test_case_init(struct kunit *test)
 {
 	int nid;
@@ -813,6 +815,7 @@ static int ktask_test_case_init(struct kunit *test)
 	ktask_test_hooks.force_cut = false;
 	ktask_test_hooks.anywhere = false;
 	ktask_test_hooks.masks_busy = false;
+	ktask_test_hooks.no_masks = false;
 	ktask_test_hooks.all_wanted = false;
 	ktask_test_hooks.leave_queued = false;
 	ktask_test_hooks.no_poll = false;
@@ -839,6 +842,7 @@ static void ktask_test_case_exit(struct kunit *test)
 			      "%d of %d work items are free",
 			      ktask_test_nr_free_works(),
 			      ktask_test_nr_works());
+	KUNIT_EXPECT_EQ(test, ktask_test_nr_free_masks(), ktask_test_nr_masks);
 	KUNIT_EXPECT_EQ(test, ktask_test_nr_helpers(), 0);
 	ktask_test_hooks.early = 0;
 }
@@ -846,6 +850,7 @@ static void ktask_test_case_exit(struct kunit *test)
 /* Built in, the suite runs before user space; it tests the limits after it. */
 static int ktask_test_suite_init(struct kunit_suite *suite)
 {
+	ktask_test_nr_masks = ktask_test_nr_free_masks();
 	ktask_test_hooks.early = 0;
 	return 0;
 }
@@ -935,6 +940,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE(ktask_test_half_is_busy),
 	KUNIT_CASE(ktask_test_half_gets_busy),
 	KUNIT_CASE(ktask_test_masks_are_busy),
+	KUNIT_CASE(ktask_test_masks_run_out),
 	KUNIT_CASE(ktask_test_cpus_of_two_nodes),
 	KUNIT_CASE(ktask_test_pinned_is_serial),
 	KUNIT_CASE(ktask_test_cpus_change),

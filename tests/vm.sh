@@ -198,6 +198,19 @@ with_iommu()
 		echo iommu: ok'
 }
 
+# Hangs each time, as far as it gets to be known.
+boots_again()
+{
+	printf '%s\n' '#!/bin/sh' 'mount -t devtmpfs dev /dev' \
+		'while :; do' \
+		'echo "Running RCU-tasks wait API self tests" >/dev/kmsg' \
+		'sleep 6; done' >"$work/hang"
+	chmod +x "$work/hang"
+	VM_HANG_SECONDS=3 gives 125 'ended before' --append "init=$work/hang" -- true &&
+		(($(grep -c 'hung when it tested RCU' "$work/out") == 3)) &&
+		grep -q 'wait API self tests' "$work/log/console.log.hung.3"
+}
+
 # The clock of two runs shows the same nanosecond.
 counted()
 {
@@ -240,6 +253,7 @@ verdict vm warning-fails gives 125 'WARNING: made up' -- \
 verdict vm panic-fails gives 125 'Kernel panic' -- sh -c 'echo c >/proc/sysrq-trigger'
 verdict vm early-end-fails gives 125 'ended before' -- sh -c 'echo b >/proc/sysrq-trigger; sleep 9'
 verdict vm hang-fails gives 124 'did not end' --timeout 20 -- sleep 1000
+verdict vm boots-again-after-hang boots_again
 verdict vm expected-report vm --expect 'Kernel panic' -- sh -c 'echo c >/proc/sysrq-trigger'
 verdict vm expected-report-missing gives 125 "did not report" --expect 'Kernel panic' -- true
 verdict vm ends-when-seen gives 125 'ended before' --until '^seen [0-9]$' -- \

@@ -35,16 +35,17 @@ static int failures;
 				       __LINE__, ##__VA_ARGS__);	\
 	} while (0)
 
-/*
- * Kernels that look at all that they do are ten times as slow and more, and what
- * they look for shows early: they run a tenth of so many @rounds.
- */
+/* Kernels that look at all that they do are ten times as slow and more. */
+static inline bool slow_kernel(void)
+{
+	return !access("/proc/lockdep", F_OK) ||
+	       !access("/sys/kernel/debug/kcsan", F_OK);
+}
+
+/* What they look for shows early: they run a tenth of so many @rounds. */
 static inline int rounds_here(int rounds)
 {
-	bool slow = !access("/proc/lockdep", F_OK) ||
-		    !access("/sys/kernel/debug/kcsan", F_OK);
-
-	return slow ? rounds / 10 : rounds;
+	return slow_kernel() ? rounds / 10 : rounds;
 }
 
 /* For loops that wait or try again until something happens: is it time to give up? */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Races fallocate() of a hugetlbfs file with faults, hole punching, truncation
- * and fallocate() by others, and looks whether a page or a reservation was used
+ * Races fallocate() of a hugetlbfs file with faults, hole punching, truncation,
+ * migration and fallocate() by others, and looks whether a page or a reservation was used
  * twice or lost, and whether anybody saw what was in a page before.
  */
 #include <pthread.h>
@@ -25,10 +25,15 @@ static int fd = -1;
 static char *map;
 static long fault_pages;		/* faults are at the first so many pages */
 
-enum { FAULTS, PUNCHES, TRUNCATIONS, ALLOCATIONS, READS, COPIES, NR_ROUNDS };
+enum {
+	FAULTS, PUNCHES, TRUNCATIONS, ALLOCATIONS, READS, COPIES, MIGRATIONS,
+	NR_ROUNDS
+};
+
 static unsigned long rounds[NR_ROUNDS];
 static const char * const round_names[NR_ROUNDS] = {
 	"faults", "holes", "truncations", "allocations", "reads", "copies",
+	"migrations",
 };
 
 static void count(int what)
@@ -202,6 +207,40 @@ static void *allocate_worker(void *arg)
 	return NULL;
 }
 
+/* Which node mapped pages are on, or go to if @nodes is not NULL. */
+static bool move(void **pages, int nr, const int *nodes, int *status)
+{
+	long ret = syscall(SYS_move_pages, 0, nr, pages, nodes, status,
+			   MPOL_MF_MOVE_ALL);
+
+	/* Who moves what others use may fail to. */
+	check(ret >= 0 || errno == ENOMEM || errno == EBUSY ||
+	      errno == ENOENT, "move_pages: %s", strerror(errno));
+	return ret >= 0;
+}
+
+/* Take a page that is mapped to the other node. */
+static void *migrate_worker(void *arg)
+{
+	unsigned int seed = (unsigned long)arg + 1;
+	int from, to, at;
+	void *page;
+
+	while (running()) {
+		/* Not told of a page that could not be moved. */
+		from = -1;
+		at = -1;
+		page = map + draw(&seed) % fault_pages * page_size;
+		if (move(&page, 1, NULL, &from) && from >= 0) {
+			to = !from;
+			if (move(&page, 1, &to, &at) && at == to)
+				count(MIGRATIONS);
+		}
+		usleep(draw(&seed) % 500);
+	}
+	return NULL;
+}
+
 static void start(pthread_t *thread, void *(*func)(void *), unsigned long nr)
 {
 	if (pthread_create(thread, NULL, func, (void *)nr))
@@ -271,7 +310,7 @@ static void check_counts(void *(**others)(void *), unsigned int nr, int least)
 {
 	static void *(* const worker[NR_ROUNDS])(void *) = {
 		fault_worker, punch_worker, truncate_worker, allocate_worker,
-		read_worker, copy_worker,
+		read_worker, copy_worker, migrate_worker,
 	};
 	unsigned int i, what;
 
@@ -336,6 +375,18 @@ static void test_all(void)
 
 	fault_pages = PAGES - 8;
 	free_for_all(others, ARRAY_SIZE(others));
+}
+
+static void test_migrate(void)
+{
+	void *(*others[])(void *) = {
+		fault_worker, punch_worker, migrate_worker, read_worker,
+	};
+
+	fault_pages = PAGES;
+	free_for_all(others, ARRAY_SIZE(others));
+	/* Pages have gone from node to node, for good. */
+	check(set_pool(read_pool().total / nr_nodes), "no pages");
 }
 
 /* ---- Reservations ------------------------------------------------------- */
@@ -413,6 +464,7 @@ static void test_reservations(void)
 static const struct test_case cases[] = {
 	{ "faults and hole punching", test_punch },
 	{ "faults with punching and truncation", test_all },
+	{ "faults with punching and migration", test_migrate, one_node },
 	{ "each reservation is used once", test_reservations },
 };
 

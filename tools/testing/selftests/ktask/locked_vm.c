@@ -18,31 +18,18 @@
  * uncharged for a moment, as nobody can take their room: the option --mmap-lock
  * leaves out the two cases about that.
  */
-#include <dirent.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <linux/io_uring.h>
-#include <linux/vfio.h>
 
-#include "cases.h"
+#include "vfio.h"
 
-#define MAX_GROUPS	4
 #define MAX_WORKERS	8
-#define NOBODY		65534
 
 /* Pages that the single threaded cases may lock. */
 #define LIMIT		32
@@ -64,54 +51,9 @@
 
 #define IOVA		0x10000000UL
 
-static size_t page;
-
 /* -------------------------------------------------------------------------
  * Helpers
  */
-
-/* A number, in pages, out of /proc/self/status.  Safe in any thread. */
-static long status_pages(const char *field)
-{
-	char buf[4096], *at;
-	ssize_t len;
-	int fd;
-
-	fd = open("/proc/self/status", O_RDONLY);
-	if (fd < 0)
-		return -1;
-	len = read(fd, buf, sizeof(buf) - 1);
-	close(fd);
-	if (len <= 0)
-		return -1;
-	buf[len] = 0;
-	at = strstr(buf, field);
-	if (!at)
-		return -1;
-	return strtoul(at + strlen(field), NULL, 10) * 1024 / page;
-}
-
-static long vm_lck(void)
-{
-	return status_pages("VmLck:");
-}
-
-static void set_limit(unsigned long pages)
-{
-	struct rlimit rlim;
-
-	getrlimit(RLIMIT_MEMLOCK, &rlim);
-	rlim.rlim_cur = pages * page;
-	if (setrlimit(RLIMIT_MEMLOCK, &rlim))
-		ksft_exit_fail_msg("setrlimit(%lu pages): %s\n", pages,
-				   strerror(errno));
-}
-
-static void *map_pages(size_t pages, int flags)
-{
-	return mmap(NULL, pages * page, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-}
 
 static char *map_at(char *addr, size_t pages, int prot, int flags)
 {
@@ -124,70 +66,6 @@ static bool is_mapped(char *addr)
 	unsigned char present;
 
 	return !mincore(addr, page, &present);
-}
-
-/*
- * Pages that the whole system has pinned.  The counters are exact only after a
- * write to stat_refresh, which takes root; so a child that keeps root counts.
- */
-static int pins_fd = -1;
-
-static long count_pins(void)
-{
-	static const char acquired[] = "nr_foll_pin_acquired ";
-	static const char released[] = "nr_foll_pin_released ";
-	char line[128];
-	long count = 0;
-	FILE *file;
-	int fd;
-
-	fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
-	if (fd < 0 || write(fd, "1", 1) != 1)
-		return 0;
-	close(fd);
-	file = fopen("/proc/vmstat", "r");
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file)) {
-		if (!strncmp(line, acquired, strlen(acquired)))
-			count += atol(line + strlen(acquired));
-		if (!strncmp(line, released, strlen(released)))
-			count -= atol(line + strlen(released));
-	}
-	fclose(file);
-	return count;
-}
-
-static void start_pins_child(void)
-{
-	int fds[2];
-	long count;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds))
-		return;
-	if (!fork()) {
-		close(fds[0]);
-		/* Ends with its parent, whose end of the socket is closed. */
-		while (read(fds[1], &count, sizeof(count)) == sizeof(count)) {
-			count = count_pins();
-			if (write(fds[1], &count, sizeof(count)) < 0)
-				break;
-		}
-		_exit(0);
-	}
-	close(fds[1]);
-	pins_fd = fds[0];
-}
-
-/* 0 where nobody can tell. */
-static long pins(void)
-{
-	long count = 0;
-
-	if (pins_fd < 0 || write(pins_fd, &count, sizeof(count)) < 0 ||
-	    read(pins_fd, &count, sizeof(count)) != sizeof(count))
-		return 0;
-	return count;
 }
 
 static unsigned int xorshift(unsigned int *state)
@@ -213,104 +91,6 @@ static bool touch(void *addr)
 		return false;
 	__atomic_store_n((char *)addr, 1, __ATOMIC_RELAXED);
 	return true;
-}
-
-/* -------------------------------------------------------------------------
- * VFIO
- */
-
-struct group {
-	int container;
-	int fd;
-};
-
-static struct group groups[MAX_GROUPS];
-static int nr_groups;
-static const char *no_group = "no /dev/vfio/vfio";
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0)
-		return;
-	if (write(fd, text, strlen(text)) < 0)
-		ksft_print_msg("%s: %s\n", path, strerror(errno));
-	close(fd);
-}
-
-static bool open_group(const char *name)
-{
-	struct vfio_group_status status = { .argsz = sizeof(status) };
-	struct group *group = &groups[nr_groups];
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "/dev/vfio/%s", name);
-	group->fd = open(path, O_RDWR);
-	if (group->fd < 0)
-		return false;
-	group->container = open("/dev/vfio/vfio", O_RDWR);
-	if (group->container < 0)
-		goto err_group;
-	if (ioctl(group->fd, VFIO_GROUP_GET_STATUS, &status) ||
-	    !(status.flags & VFIO_GROUP_FLAGS_VIABLE) ||
-	    ioctl(group->fd, VFIO_GROUP_SET_CONTAINER, &group->container) ||
-	    ioctl(group->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		goto err_container;
-	nr_groups++;
-	return true;
-
-err_container:
-	close(group->container);
-err_group:
-	close(group->fd);
-	return false;
-}
-
-static void open_groups(void)
-{
-	struct dirent *entry;
-	DIR *dir;
-
-	/* Nobody but QEMU makes this device, and no driver wants it. */
-	write_file("/sys/bus/pci/drivers/vfio-pci/new_id", "1234 11e8");
-
-	dir = opendir("/dev/vfio");
-	if (!dir)
-		return;
-	no_group = "no usable group in /dev/vfio";
-	while (nr_groups < MAX_GROUPS && (entry = readdir(dir)))
-		if (strspn(entry->d_name, "0123456789") ==
-		    strlen(entry->d_name))
-			open_group(entry->d_name);
-	closedir(dir);
-}
-
-static int vfio_map(int group, void *addr, unsigned long iova, size_t pages)
-{
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)addr,
-		.iova = iova,
-		.size = pages * page,
-	};
-
-	return ioctl(groups[group].container, VFIO_IOMMU_MAP_DMA, &map);
-}
-
-/* Returns the number of pages unmapped. */
-static long vfio_unmap(int group, unsigned long iova, size_t pages)
-{
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap),
-		.iova = iova,
-		.size = pages * page,
-	};
-
-	if (ioctl(groups[group].container, VFIO_IOMMU_UNMAP_DMA, &unmap))
-		return -1;
-	return unmap.size / page;
 }
 
 /* -------------------------------------------------------------------------
