@@ -81,6 +81,9 @@
  * T: only by the thread itself while it works on the task; by the caller after
  *    the thread left, which ktask_lock orders.
  * A: atomic, or a lone flag whose accesses are marked.
+ *
+ * A caller whose helpers have all left, or were never added, needs no lock for its
+ * task and the parts of that: ktask_caller_wait() orders what they did before.
  */
 
 /* The first chunks take 1/4 of a thread's share or less, as with padata before. */
@@ -123,7 +126,7 @@
  * Masks for helpers that change theirs: at most this many, and bytes per possible
  * CPU.  Few change it at a time, and not for long.
  */
-#define KTASK_MASKS			64
+#define KTASK_MAX_MASKS			64
 #define KTASK_MASK_BYTES_PER_CPU	32
 
 /*
@@ -195,7 +198,7 @@ enum ktask_state {
  * @kw_prio: the kernel priority that it runs at or was lent (L)
  * @kw_own_prio: what that was when it joined (L)
  * @kw_state: see &enum ktask_state (L)
- * @kw_leaving: the helper is about to leave, no boost may begin (L)
+ * @kw_leaving: the helper is about to leave, it is only lent more (L)
  * @kw_charged: it counts against the limits (L)
  * @kw_unwanted: the helper has to leave for the load or a limit (T)
  * @kw_strayed: it can't follow its caller to where that may run (T)
@@ -217,10 +220,6 @@ struct ktask_work {
 	bool			kw_strayed;
 };
 
-/* What ktask takes per possible CPU; lockdep makes a work_struct big. */
-static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
-	      sizeof(struct ktask_work) * KTASK_WORKS_PER_2_CPUS / 2 +
-	      KTASK_MASK_BYTES_PER_CPU <= 256);
 
 /**
  * struct ktask_task - a task, on the stack of its caller
@@ -272,9 +271,9 @@ struct ktask_task {
 
 /**
  * struct ktask_nid - what the limits need to know of a NUMA node
- * @cpus: number of online CPUs (L)
- * @limit: most helpers after boot (L, read without it as a guess)
- * @helpers: helpers QUEUED or JOINED (L, likewise)
+ * @cpus: number of online CPUs (L, read without it as a guess)
+ * @limit: most helpers after boot (L, likewise)
+ * @helpers: helpers QUEUED or JOINED that count, see ktask_charge() (L, likewise)
  * @queued: those of them QUEUED (L, likewise)
  */
 struct ktask_nid {
@@ -284,15 +283,29 @@ struct ktask_nid {
 	int			queued;
 };
 
+/* A mask of cpumask_size() bytes; a free one holds the next. */
+union ktask_mask {
+	union ktask_mask	*next;
+	struct cpumask		mask;
+};
+
+/*
+ * What ktask takes per possible CPU, and as many nodes; lockdep makes a work_struct
+ * big.  Items are allocated one by one, and 128 bytes are a size of kmalloc().
+ */
+static_assert(IS_ENABLED(CONFIG_LOCKDEP) ||
+	      (sizeof(struct ktask_work) <= 128 &&
+	       128 * KTASK_WORKS_PER_2_CPUS / 2 + KTASK_MASK_BYTES_PER_CPU +
+	       sizeof(struct ktask_nid) <= 240));
+
 static DEFINE_SPINLOCK(ktask_lock);
 static LIST_HEAD(ktask_free);		/* L: FREE, oldest first */
 static LIST_HEAD(ktask_queued);		/* L: QUEUED, oldest first */
 static LIST_HEAD(ktask_waiters);	/* L: tasks whose caller waits */
-static struct cpumask *ktask_masks[KTASK_MASKS]; /* L: a stack of free ones */
-static int ktask_nr_masks;		/* L */
+static union ktask_mask *ktask_masks;	/* L: free ones */
 static struct ktask_nid *ktask_nids;	/* by node id */
-static int ktask_nr_helpers;		/* L: QUEUED or JOINED, in the system */
-static int ktask_limit;			/* L: most of them after boot */
+static int ktask_nr_helpers;		/* L, guessed: those that count, in all */
+static int ktask_limit;			/* L, guessed: most of them after boot */
 static struct workqueue_struct *ktask_wq __ro_after_init;
 static int ktask_nr_works __ro_after_init;
 static atomic_long_t ktask_stats[NR_KTASK_STATS];
@@ -638,7 +651,11 @@ static void ktask_put_work(struct ktask_work *kw)
 	list_add_tail(&kw->kw_thread.kh_list, &ktask_free);
 }
 
-/* Count item @kw against the limits of the system and of its node. */
+/*
+ * Count item @kw against the limits of the system and of its node: from when it is
+ * queued until it leaves its task, or is told that it has to, as it is above a limit or
+ * where its caller may not run.
+ */
 static void ktask_charge(struct ktask_work *kw)
 {
 	struct ktask_nid *kd = &ktask_nids[kw->kw_nid];
@@ -948,6 +965,15 @@ static int ktask_lent_prio(struct task_struct *caller)
 	return READ_ONCE(caller->static_prio);
 }
 
+/*
+ * What a helper has as its own.  One that somebody made a deadline thread has more
+ * than any caller could lend it.
+ */
+static int ktask_own_prio(void)
+{
+	return dl_task(current) ? current->prio : ktask_lent_prio(current);
+}
+
 static void ktask_lend_prio(struct task_struct *helper, int prio)
 {
 	struct sched_attr attr = {
@@ -1022,7 +1048,8 @@ __must_hold(&ktask_lock)
 			      kw_thread.kh_list);
 	prio = min(ktask_lent_prio(current), kw->kw_own_prio);
 	had = kw->kw_prio;
-	if (kw->kw_leaving || had == prio)
+	/* One that leaves is on its way out already: more helps, less never does. */
+	if (had == prio || (kw->kw_leaving && had < prio))
 		return false;
 	ktask_set_prio(kw, prio);
 	ktask_stat_add(KTASK_STAT_BOOSTS, prio < had);
@@ -1129,18 +1156,24 @@ static bool ktask_must_leave(struct ktask_work *kw, bool above, bool wanted)
  */
 static struct cpumask *ktask_get_mask(void)
 {
+	union ktask_mask *m = ktask_masks;
+
 	lockdep_assert_held(&ktask_lock);
-	if (!ktask_nr_masks || ktask_test_hook(no_masks))
+	if (!m || ktask_test_hook(no_masks))
 		return NULL;
-	return ktask_masks[--ktask_nr_masks];
+	ktask_masks = m->next;
+	return &m->mask;
 }
 
 static void ktask_put_mask(struct cpumask *mask)
 {
+	union ktask_mask *m = container_of(mask, union ktask_mask, mask);
+
 	if (!mask)
 		return;
 	spin_lock_bh(&ktask_lock);
-	ktask_masks[ktask_nr_masks++] = mask;
+	m->next = ktask_masks;
+	ktask_masks = m;
 	spin_unlock_bh(&ktask_lock);
 }
 
@@ -1439,7 +1472,7 @@ static bool ktask_helper_join(struct ktask_work *kw, bool busy)
 	} else {
 		ktask_stat_add(KTASK_STAT_HELPERS_JOINED, 1);
 		kw->kw_helper = current;
-		kw->kw_own_prio = ktask_lent_prio(current);
+		kw->kw_own_prio = ktask_own_prio();
 		kw->kw_prio = kw->kw_own_prio;
 		list_move_tail(&kh->kh_list, &kt->kt_joined);
 		joined = true;
@@ -1774,6 +1807,7 @@ static noinline int ktask_run_chunks(struct ktask_task *kt,
 				     unsigned int threads)
 {
 	u64 start = ktime_get_ns();
+	int error;
 
 	ktask_init_parts(kt, threads);
 	INIT_LIST_HEAD(&kt->kt_joined);
@@ -1787,7 +1821,8 @@ static noinline int ktask_run_chunks(struct ktask_task *kt,
 	ktask_caller_work(kt);
 	ktask_caller_wait(kt);
 	ktask_context_settle(&kt->kt_context);
-	if (kt->kt_error) {
+	error = READ_ONCE(kt->kt_error);
+	if (error) {
 		ktask_undo(kt);
 		ktask_stat_add(KTASK_STAT_ERRORS, 1);
 	}
@@ -1795,9 +1830,8 @@ static noinline int ktask_run_chunks(struct ktask_task *kt,
 	kt->kt_ctl->kc_task = NULL;
 	ktask_stat_add(KTASK_STAT_TASKS, 1);
 	ktask_stat_max(KTASK_STAT_MAX_THREADS, kt->kt_threads);
-	trace_ktask_finish(kt, kt->kt_threads, ktime_get_ns() - start,
-			   kt->kt_error);
-	return kt->kt_error;
+	trace_ktask_finish(kt, kt->kt_threads, ktime_get_ns() - start, error);
+	return error;
 }
 
 static noinline int ktask_run_parallel(struct ktask_node *nodes,
@@ -2132,7 +2166,14 @@ EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_free_works);
 
 int ktask_test_nr_free_masks(void)
 {
-	return READ_ONCE(ktask_nr_masks);
+	union ktask_mask *m;
+	int nr = 0;
+
+	spin_lock_bh(&ktask_lock);
+	for (m = ktask_masks; m; m = m->next)
+		nr++;
+	spin_unlock_bh(&ktask_lock);
+	return nr;
 }
 EXPORT_SYMBOL_IF_KUNIT(ktask_test_nr_free_masks);
 
@@ -2178,7 +2219,44 @@ static void __init ktask_lower_workers(struct workqueue_struct *wq)
 static int __init ktask_masks_wanted(void)
 {
 	return clamp_t(int, num_possible_cpus() * KTASK_MASK_BYTES_PER_CPU /
-		       cpumask_size(), 1, KTASK_MASKS);
+		       cpumask_size(), 1, KTASK_MAX_MASKS);
+}
+
+static bool __init ktask_fill_pools(int nr_works)
+{
+	struct ktask_work *kw;
+	union ktask_mask *m;
+	int i;
+
+	for (i = 0; i < nr_works; i++) {
+		kw = kzalloc(sizeof(*kw), GFP_KERNEL);
+		if (!kw)
+			return false;
+		INIT_WORK(&kw->kw_work, ktask_helper);
+		list_add_tail(&kw->kw_thread.kh_list, &ktask_free);
+	}
+	for (i = 0; i < ktask_masks_wanted(); i++) {
+		m = kzalloc(cpumask_size(), GFP_KERNEL);
+		if (!m)
+			return false;
+		ktask_put_mask(&m->mask);
+	}
+	return true;
+}
+
+static void __init ktask_empty_pools(void)
+{
+	struct ktask_work *kw, *next;
+	union ktask_mask *m;
+
+	list_for_each_entry_safe(kw, next, &ktask_free, kw_thread.kh_list)
+		kfree(kw);
+	INIT_LIST_HEAD(&ktask_free);
+	while (ktask_masks) {
+		m = ktask_masks;
+		ktask_masks = m->next;
+		kfree(m);
+	}
 }
 
 /*
@@ -2187,28 +2265,16 @@ static int __init ktask_masks_wanted(void)
  */
 void __init ktask_init(void)
 {
-	int nr = DIV_ROUND_UP(num_possible_cpus() * KTASK_WORKS_PER_2_CPUS, 2);
-	int nr_masks = ktask_masks_wanted();
+	int nr = max_t(int, num_possible_cpus() * KTASK_WORKS_PER_2_CPUS / 2, 1);
 	struct workqueue_struct *wq;
-	struct ktask_work *works;
-	void *masks;
-	int i;
 
 	wq = alloc_workqueue("ktask", WQ_UNBOUND, nr);
-	works = kcalloc(nr, sizeof(*works), GFP_KERNEL);
-	masks = kcalloc(nr_masks, cpumask_size(), GFP_KERNEL);
 	ktask_nids = kcalloc(nr_node_ids, sizeof(*ktask_nids), GFP_KERNEL);
-	if (!wq || !works || !masks || !ktask_nids ||
+	if (!wq || !ktask_nids || !ktask_fill_pools(nr) ||
 	    cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "ktask:online",
 				      ktask_cpu_up, ktask_cpu_down) < 0)
 		goto err;
 
-	for (i = 0; i < nr; i++) {
-		INIT_WORK(&works[i].kw_work, ktask_helper);
-		list_add_tail(&works[i].kw_thread.kh_list, &ktask_free);
-	}
-	for (i = 0; i < nr_masks; i++)
-		ktask_put_mask(masks + i * cpumask_size());
 	ktask_lower_workers(wq);
 	ktask_set_limits(-1);
 	ktask_nr_works = nr;
@@ -2217,10 +2283,9 @@ void __init ktask_init(void)
 
 err:
 	pr_warn("can't set up helpers, tasks run in one thread\n");
+	ktask_empty_pools();
 	kfree(ktask_nids);
 	ktask_nids = NULL;
-	kfree(works);
-	kfree(masks);
 	if (wq)
 		destroy_workqueue(wq);
 }

@@ -223,6 +223,7 @@ void ktask_test_go_on_below(struct kunit *test, struct ktask_test_lower *l,
 			    int limit);
 void ktask_test_end_lower(struct kunit *test, struct ktask_test_lower *l);
 void ktask_test_limit_after_cpu_off(struct kunit *test);
+void ktask_test_limit_in_hotplug(struct kunit *test);
 void ktask_test_once_while_cpus_change(struct kunit *test);
 void ktask_test_finishes_in_hotplug(struct kunit *test);
 
@@ -237,6 +238,7 @@ void ktask_test_lends_prio_nested(struct kunit *test);
 void ktask_test_lends_less(struct kunit *test);
 void ktask_test_lends_to_one(struct kunit *test);
 void ktask_test_lends_at_the_end(struct kunit *test);
+void ktask_test_lends_to_who_leaves(struct kunit *test);
 void ktask_test_own_prio_back(struct kunit *test);
 void ktask_test_no_helper_for_busy_cpu(struct kunit *test);
 void ktask_test_helpers_come_when_idle(struct kunit *test);

@@ -707,6 +707,125 @@ void ktask_test_limit_after_cpu_off(struct kunit *test)
 	ktask_test_end_lower(test, l);
 }
 
+/*
+ * While CPUs go off and on, helpers in chunks that were taken since are counted against
+ * the limit of now, and those in chunks from before against the one of then.
+ */
+static struct ktask_test_change {
+	struct ktask_test_job	*job;
+	atomic_t		taken;
+	atomic_t		begun;
+	unsigned int		now;
+	int			limits[2];
+	atomic_t		inside[2];
+	atomic_t		chunks;
+	atomic_t		helped;
+	bool			over;
+} *ktask_test_change;
+
+static void *ktask_test_change_iter(void *position, size_t size)
+{
+	atomic_inc(&ktask_test_change->taken);
+	return position + size;
+}
+
+static int ktask_test_change_body(struct ktask_test_job *job,
+				  unsigned long start, unsigned long end)
+{
+	struct ktask_test_change *c = job->data;
+	bool helper = ktask_test_is_helper(job);
+	unsigned int now = READ_ONCE(c->now);
+
+	smp_mb__before_atomic(); /* Who sees that it has begun sees what it saw. */
+	atomic_inc(&c->begun);
+	if (helper &&
+	    atomic_inc_return(&c->inside[now]) > READ_ONCE(c->limits[now]))
+		ktask_test_bad(job, "more helpers than the limit", start, end);
+	usleep_range(100, 1000);
+	if (helper) {
+		atomic_dec(&c->inside[now]);
+		atomic_inc(&c->helped);
+	}
+	atomic_inc(&c->chunks);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_change_thread(void *arg)
+{
+	struct ktask_test_change *c = arg;
+
+	while (!READ_ONCE(c->over) && !kthread_should_stop()) {
+		c->job->done.nr = 0;
+		ktask_test_run_well(c->job);
+	}
+	return 0;
+}
+
+static bool ktask_test_all_begun(struct ktask_test_change *c)
+{
+	int begun = atomic_read(&c->begun);
+
+	smp_rmb(); /* So that the other is no older. */
+	return begun == atomic_read(&c->taken);
+}
+
+/* From now on @limit is the limit, for 50 chunks at least. */
+static void ktask_test_change_to(struct kunit *test,
+				 struct ktask_test_change *c, int limit)
+{
+	unsigned int next = !c->now;
+	int chunks, nr;
+	bool begun;
+
+	read_poll_timeout(atomic_read, nr, !nr, 100, KTASK_TEST_LONG, false,
+			  &c->inside[next]);
+	KUNIT_EXPECT_EQ(test, nr, 0);
+	WRITE_ONCE(c->limits[next], limit);
+	read_poll_timeout(ktask_test_all_begun, begun, begun, 100, KTASK_TEST_LONG,
+			  false, c);
+	KUNIT_EXPECT_TRUE(test, begun);
+	WRITE_ONCE(c->now, next);
+	chunks = atomic_read(&c->chunks) + 50;
+	read_poll_timeout(atomic_read, nr, nr >= chunks, 500, KTASK_TEST_LONG,
+			  false, &c->chunks);
+	KUNIT_EXPECT_GE(test, nr, chunks);
+}
+
+void ktask_test_limit_in_hotplug(struct kunit *test)
+{
+	struct ktask_test_thread *thread;
+	struct ktask_test_change *c;
+	int full = ktask_test_limit();
+	int i, cpu, nr, helped;
+
+	KTASK_TEST_REQUIRES(test, IS_ENABLED(CONFIG_HOTPLUG_CPU));
+	KTASK_TEST_REQUIRES(test, num_online_cpus() > 1);
+	c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	ktask_test_change = c;
+	c->limits[0] = full;
+	c->job = ktask_test_simple(test, 1000, 10, 0);
+	c->job->ctl.kc_iter_func = ktask_test_change_iter;
+	c->job->body = ktask_test_change_body;
+	c->job->data = c;
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.force_cut = true;
+	thread = ktask_test_start(test, -1, ktask_test_change_thread, c);
+	for (i = 0; i < 3; i++) {
+		helped = atomic_read(&c->helped);
+		read_poll_timeout(atomic_read, nr, nr > helped, 1000,
+				  KTASK_TEST_LONG, false, &c->helped);
+		KUNIT_EXPECT_GT(test, nr, helped);
+		cpu = ktask_test_last_cpu_off();
+		KUNIT_ASSERT_GE_MSG(test, cpu, 0, "no CPU went off");
+		ktask_test_change_to(test, c, ktask_test_limit());
+		ktask_test_change_to(test, c, full);
+		KUNIT_EXPECT_EQ(test, ktask_test_cpu_on(cpu), 0);
+	}
+	WRITE_ONCE(c->over, true);
+	ktask_test_join(test, thread);
+}
+
 /* Tasks run all the time while CPUs go off and come back. */
 void ktask_test_once_while_cpus_change(struct kunit *test)
 {

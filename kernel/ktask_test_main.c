@@ -889,6 +889,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE(ktask_test_limit_holds),
 	KUNIT_CASE(ktask_test_early_lifts_limits),
 	KUNIT_CASE(ktask_test_limit_after_cpu_off),
+	KUNIT_CASE(ktask_test_limit_in_hotplug),
 	KUNIT_CASE(ktask_test_once_while_cpus_change),
 	KUNIT_CASE(ktask_test_finishes_in_hotplug),
 
@@ -900,6 +901,7 @@ static struct kunit_case ktask_test_cases[] = {
 	KUNIT_CASE_PARAM(ktask_test_own_prio_back, ktask_test_prio_params),
 	KUNIT_CASE(ktask_test_lends_to_one),
 	KUNIT_CASE(ktask_test_lends_at_the_end),
+	KUNIT_CASE(ktask_test_lends_to_who_leaves),
 	KUNIT_CASE(ktask_test_no_helper_for_busy_cpu),
 	KUNIT_CASE(ktask_test_helpers_come_when_idle),
 	KUNIT_CASE(ktask_test_helper_leaves_busy_cpu),

@@ -669,6 +669,139 @@ void ktask_test_lends_at_the_end(struct kunit *test)
 	ktask_test_check_workers(test, &l->workers);
 }
 
+/*
+ * Of two helpers, which stay in their chunks, the first comes to its end while what it
+ * was lent is taken back, and all CPUs are busy with threads that have more.
+ */
+static struct ktask_test_again {
+	struct kunit			*test;
+	struct ktask_test_job		*job;
+	struct ktask_test_workers	workers;
+	struct task_struct		*helpers[2];
+	struct task_struct		*first;
+	atomic_t			inside;
+	int				lent;
+	bool				first_out;
+	bool				second_goes;
+	bool				again;
+} *ktask_test_again;
+
+/* Past its chunk it sleeps only until it may leave. */
+static bool ktask_test_first_leaves(struct ktask_test_again *a)
+{
+	return READ_ONCE(a->first_out) &&
+	       READ_ONCE(a->first->__state) == TASK_UNINTERRUPTIBLE;
+}
+
+/* The caller lends to the first, takes that back, lends to the second, to the first. */
+static void ktask_test_before_lend_again(void)
+{
+	struct ktask_test_again *a = ktask_test_again;
+	bool leaves;
+
+	switch (++a->lent) {
+	case 1:
+		ktask_test_hogs_on();
+		break;
+	case 2:
+		WRITE_ONCE(a->first,
+			   a->helpers[ktask_test_has_own_prio(a->helpers[0])]);
+		read_poll_timeout(ktask_test_first_leaves, leaves, leaves, 500,
+				  KTASK_TEST_LONG, false, a);
+		break;
+	case 3:
+		WRITE_ONCE(a->second_goes, true);
+		break;
+	default:
+		a->again = true;
+	}
+}
+
+static bool ktask_test_may_go(struct ktask_test_again *a)
+{
+	return READ_ONCE(a->first) == current || READ_ONCE(a->second_goes);
+}
+
+static int ktask_test_again_body(struct ktask_test_job *job,
+				 unsigned long start, unsigned long end)
+{
+	struct ktask_test_again *a = job->data;
+	bool go;
+	int nr;
+
+	if (!ktask_test_is_helper(job)) {
+		read_poll_timeout(atomic_read, nr, nr >= 2, 500,
+				  KTASK_TEST_SHORT, false, &a->inside);
+		return KTASK_RETURN_SUCCESS;
+	}
+	nr = atomic_inc_return(&a->inside);
+	if (nr > 2)
+		return KTASK_RETURN_SUCCESS;
+	WRITE_ONCE(a->helpers[nr - 1], current);
+	if (nr < 2)
+		read_poll_timeout(atomic_read, nr, nr >= 2, 500,
+				  10 * KTASK_TEST_SHORT, false, &a->inside);
+	/* Alone it is nobody's turn. */
+	if (nr < 2 && atomic_cmpxchg(&a->inside, 1, 3) == 1)
+		return KTASK_RETURN_SUCCESS;
+	ktask_test_add_worker(&a->workers);
+	read_poll_timeout(ktask_test_may_go, go, go, 500, KTASK_TEST_LONG, false,
+			  a);
+	if (READ_ONCE(a->first) == current)
+		WRITE_ONCE(a->first_out, true);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static int ktask_test_again_thread(void *arg)
+{
+	static const struct sched_attr fifo = {
+		.sched_policy	= SCHED_FIFO,
+		.sched_priority	= 60,
+	};
+	unsigned long end = jiffies + 30 * HZ;
+	struct ktask_test_again *a = arg;
+
+	ktask_test_sched(a->test, &fifo);
+	do {
+		ktask_test_hogs_off();
+		atomic_set(&a->inside, 0);
+		a->lent = 0;
+		a->first = NULL;
+		a->first_out = false;
+		a->second_goes = false;
+		a->job->done.nr = 0;
+		ktask_test_run_well(a->job);
+	} while (!a->again && time_before(jiffies, end));
+	ktask_test_hogs_off();
+	return 0;
+}
+
+/*
+ * A helper that leaves, and that something was taken back from, may be the next one
+ * that the caller waits for.  It may happen to get to run, so there are several tries.
+ */
+void ktask_test_lends_to_who_leaves(struct kunit *test)
+{
+	struct ktask_test_again *a;
+
+	KTASK_TEST_REQUIRES(test, ktask_test_most_threads() > 2);
+	a = kunit_kzalloc(test, sizeof(*a), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, a);
+	spin_lock_init(&a->workers.lock);
+	a->test = test;
+	a->job = ktask_test_simple(test, 1000, 10, 3);
+	a->job->body = ktask_test_again_body;
+	a->job->data = a;
+	ktask_test_again = a;
+	ktask_test_hooks.ignore_load = true;
+	ktask_test_hooks.before_lend = ktask_test_before_lend_again;
+	ktask_test_hogs(test, SCHED_FIFO);
+	ktask_test_join(test, ktask_test_start(test, -1, ktask_test_again_thread,
+					       a));
+	KUNIT_EXPECT_TRUE_MSG(test, a->again, "it was lent nothing again");
+	ktask_test_check_workers(test, &a->workers);
+}
+
 /* ---- Load --------------------------------------------------------------- */
 
 static int ktask_test_busy_body(struct ktask_test_job *job,

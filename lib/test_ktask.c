@@ -197,7 +197,8 @@ static int test_ktask_take_mutex(void *start, void *end, void *arg)
 
 /*
  * A thread function takes a mutex, and a call from the same place is made with
- * it held.  The two are not at one time, so only lockdep can see the deadlock.
+ * it held.  The two are not at one time, so only lockdep can see the deadlock.  With
+ * @cut it is a task of two chunks, and a plain call else.
  */
 static int test_ktask_deadlock(void)
 {
@@ -209,7 +210,7 @@ static int test_ktask_deadlock(void)
 		take = i == 0;
 		if (!take)
 			mutex_lock(&test_ktask_mutex);
-		ret = ktask_run(NULL, 1, &ctl);
+		ret = ktask_run(NULL, cut ? 2 : 1, &ctl);
 		if (!take)
 			mutex_unlock(&test_ktask_mutex);
 	}
@@ -823,9 +824,6 @@ static int __init test_ktask_init(void)
 	cycles_t ktask = ~(cycles_t)0;
 	int ret;
 
-	if (deadlock)
-		return test_ktask_deadlock();
-
 	if (!tasks || !repeat) {
 		pr_err("tasks and repeat have to be at least 1\n");
 		return -EINVAL;
@@ -834,10 +832,13 @@ static int __init test_ktask_init(void)
 		return test_ktask_measure_context();
 	if (cut)
 		WRITE_ONCE(ktask_test_hooks.force_cut, true);
-	ret = test_ktask_measure(&direct, &ktask);
+	if (deadlock)
+		ret = test_ktask_deadlock();
+	else
+		ret = test_ktask_measure(&direct, &ktask);
 	if (cut)
 		WRITE_ONCE(ktask_test_hooks.force_cut, false);
-	if (ret)
+	if (ret || deadlock)
 		return ret;
 
 	pr_info("tasks=%u size=%lu chunk=%lu max_threads=%u work=%lu cut=%d chunks=%ld direct=%llu ktask=%llu\n",

@@ -110,8 +110,8 @@ struct ktask_node {
  * @kc_thread_func: does one chunk
  * @kc_undo_func: takes back completed chunks after an error, or NULL
  * @kc_func_arg: passed to both
- * @kc_min_chunk_size: smallest chunk that is worth a helper, in units; none is
- *		       longer than 16 of these
+ * @kc_min_chunk_size: smallest chunk that is worth a helper, in units; rounded up to
+ *		       a multiple of @kc_align, and no chunk is longer than 16 of it
  * @kc_iter_func: advances a position
  * @kc_align: chunks are cut at multiples of this many units, see
  *	      ktask_ctl_set_align()
