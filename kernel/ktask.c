@@ -220,7 +220,6 @@ struct ktask_work {
 	bool			kw_strayed;
 };
 
-
 /**
  * struct ktask_task - a task, on the stack of its caller
  * @kt_ctl: what the client told (C)
