@@ -970,7 +970,9 @@ static int ktask_lent_prio(struct task_struct *caller)
  */
 static int ktask_own_prio(void)
 {
-	return dl_task(current) ? current->prio : ktask_lent_prio(current);
+	int prio = READ_ONCE(current->prio);
+
+	return dl_prio(prio) ? prio : ktask_lent_prio(current);
 }
 
 static void ktask_lend_prio(struct task_struct *helper, int prio)
@@ -1086,7 +1088,7 @@ static void ktask_save_prio(struct sched_attr *own)
 	own->sched_policy = current->policy;
 	own->sched_nice = task_nice(current);
 	own->sched_priority = current->rt_priority;
-	if (own->sched_nice != MAX_NICE)
+	if (own->sched_nice != MAX_NICE && own->sched_policy != SCHED_DEADLINE)
 		set_user_nice(current, MAX_NICE);
 }
 
@@ -2218,7 +2220,8 @@ static void __init ktask_lower_workers(struct workqueue_struct *wq)
 static int __init ktask_masks_wanted(void)
 {
 	return clamp_t(int, num_possible_cpus() * KTASK_MASK_BYTES_PER_CPU /
-		       cpumask_size(), 1, KTASK_MAX_MASKS);
+		       kmalloc_size_roundup(cpumask_size()), 1,
+		       KTASK_MAX_MASKS);
 }
 
 static bool __init ktask_fill_pools(int nr_works)
